@@ -1,0 +1,53 @@
+# `make help` explains the targets. Everything runs in .venv, which is made when it is missing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+WORKERS ?= 2
+URL ?=
+
+.DEFAULT_GOAL := help
+
+help: ## this text
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.installed ## let a small organisation work on org.db, and kill one of its processes (URL=... elsewhere)
+	$(BIN)/holdfast demo $(if $(URL),--url $(URL))
+
+test: $(VENV)/.developed ## every test, on SQLite and on a real PostgreSQL
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope
+
+check: $(VENV)/.developed ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+faults: $(VENV)/.developed ## the fault scorecard at full size (minutes)
+	HOLDFAST_FAULTS=full $(BIN)/pytest tests/faults -p no:xdist -s --timeout 1800
+
+bench: $(VENV)/.developed ## Holdfast and the bare drivers in one run, as ratios
+	$(BIN)/python -m benchmarks $(ARGS)
+
+revision: $(VENV)/.developed ## write the migration for a changed schema: make revision m="add budgets"
+	$(BIN)/python -m holdfast.migrations "$(m)"
+
+clean: ## remove what the targets made, databases of the demo included
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache benchmarks/results org.db org.db-wal org.db-shm
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt --upgrade pip
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[postgres]'
+	@touch $@
+
+$(VENV)/.developed: $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --group dev
+	@touch $@
+
+.PHONY: help demo test check faults bench revision clean
