@@ -1,0 +1,160 @@
+"""Arguments and values, checked the same for every engine before anything is sent.
+
+SQLite would store what PostgreSQL refuses (NUL in text, a lone surrogate, NaN), and moving such a
+database would stop half-way.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from holdfast.errors import InvalidArgumentError
+
+__all__ = [
+    "DEEPEST_JSON",
+    "LARGEST_TEXT",
+    "choice",
+    "instant",
+    "integer",
+    "json_text",
+    "limit",
+    "not_blank",
+    "optional",
+    "text",
+]
+
+#: Characters of one text. PostgreSQL ends the connection at 1 GiB; far below it all is slow.
+LARGEST_TEXT = 64 * 1024 * 1024
+#: Arrays and objects within each other. PostgreSQL gives up at some thousands.
+DEEPEST_JSON = 256
+
+_INFINITIES = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+_SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+
+
+def text(value: str, place: str) -> str:
+    """Text a database can hold: no NUL, no lone surrogate, not too long."""
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{place} must be text, not {type(value).__name__}")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidArgumentError(
+                f"{place} holds a lone surrogate at position {error.start}, which is not text; "
+                "decode the source with errors='replace'"
+            ) from None
+    if "\0" in value:
+        raise InvalidArgumentError(
+            f"{place} holds a NUL character at position {value.index(chr(0))}; remove it"
+        )
+    if len(value) > LARGEST_TEXT:
+        raise InvalidArgumentError(
+            f"{place} has {len(value)} characters, more than {LARGEST_TEXT}; store it as a file"
+        )
+    return value
+
+
+def json_text(value: str, place: str) -> str:
+    """JSON text whose strings are texts a database can hold and which is not nested too deeply."""
+    text(value, place)
+    if value.count("[") + value.count("{") > DEEPEST_JSON and _depth(value) > DEEPEST_JSON:
+        raise InvalidArgumentError(
+            f"{place} nests arrays and objects deeper than {DEEPEST_JSON} levels; flatten it"
+        )
+    if _SUSPICIOUS.search(value) is not None:
+        _walk(json.loads(value, object_pairs_hook=list), place)  # every one of equal keys
+    return value
+
+
+def not_blank(value: str, place: str) -> str:
+    """Text that is more than white space."""
+    if text(value, place).strip() == "":
+        raise InvalidArgumentError(f"{place} must not be blank")
+    return value
+
+
+def instant(value: datetime, place: str) -> datetime:
+    """An instant in UTC; a naive datetime does not say which."""
+    if type(value) is datetime and value.tzinfo is UTC and value not in _INFINITIES:
+        return value
+    if not isinstance(value, datetime):
+        raise InvalidArgumentError(f"{place} must be a datetime, not {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise InvalidArgumentError(
+            f"{place} must carry a time zone: a naive datetime is not an instant"
+        )
+    try:
+        moment = value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidArgumentError(f"{place} lies outside the years 1 to 9999 in UTC") from None
+    if moment in _INFINITIES:
+        raise InvalidArgumentError(
+            f"{place} is the first or last moment a datetime knows, which PostgreSQL's driver "
+            "takes for infinity"
+        )
+    return moment
+
+
+def integer(value: int, place: str) -> int:
+    """An integer of 64 bits; ``bool`` is none."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidArgumentError(f"{place} must be an integer, not {type(value).__name__}")
+    if not -(2**63) <= value < 2**63:
+        raise InvalidArgumentError(f"{place} does not fit into 64 bits")
+    return value
+
+
+def limit(value: int | None, *, place: str = "limit", least: int = 1) -> int | None:
+    """How many rows at most; ``None`` is all."""
+    if value is not None and integer(value, place) < least:
+        raise InvalidArgumentError(f"{place} must be at least {least}, not {value}")
+    return value
+
+
+def choice(value: Any, choices: type[Enum] | tuple[str, ...], place: str) -> str:
+    """One of an enumeration's values, given as any string or string enum with that value."""
+    values = choices if isinstance(choices, tuple) else tuple(item.value for item in choices)
+    plain = value.value if isinstance(value, Enum) else value
+    if plain not in values:
+        raise InvalidArgumentError(f"{place} must be one of {', '.join(values)}")
+    return str(plain)
+
+
+def optional(check: Callable[..., Any], value: Any, *arguments: Any) -> Any:
+    """``None`` stays ``None``; everything else is checked."""
+    return None if value is None else check(value, *arguments)
+
+
+def _depth(value: str) -> int:
+    depth = deepest = 0
+    inside = escaped = False
+    for character in value:
+        if inside:
+            if escaped:
+                escaped = False
+            elif character == "\\":
+                escaped = True
+            elif character == '"':
+                inside = False
+        elif character == '"':
+            inside = True
+        elif character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
+
+
+def _walk(value: Any, place: str) -> None:
+    if isinstance(value, str):
+        text(value, place)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _walk(item, place)

@@ -1,0 +1,1 @@
+"""How a database is spoken to: the only code that names one."""

@@ -1,0 +1,165 @@
+"""What an engine promises: the protocol every repository and the backend are written against."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Table
+
+__all__ = [
+    "CHUNK",
+    "EXCLUSIVE_SECONDS",
+    "BatchStats",
+    "Engine",
+    "EngineStats",
+    "PoolStats",
+    "Row",
+    "Session",
+    "Statement",
+    "TransactionScope",
+]
+
+T = TypeVar("T")
+
+#: Column values in the order of the statement's columns.
+Row = Sequence[Any]
+
+#: Rows a stream hands over at a time.
+CHUNK = 1_000
+
+#: How long an exclusive run waits for another one.
+EXCLUSIVE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Statement:
+    """A named statement, written once for every engine.
+
+    ``parameters`` is the order in which its arguments are passed. ``confirm``, on an insert that
+    must not overwrite, reads back what the insert writes: after a lost connection it tells an
+    insert that had been committed from a duplicate.
+    """
+
+    name: str
+    expression: Any = field(repr=False)
+    parameters: tuple[str, ...]
+    table: Table = field(repr=False)
+    confirm: Statement | None = field(default=None, repr=False)
+
+
+class Session(Protocol):
+    """Where statements run: on the engine, each on its own; or on one transaction's connection.
+
+    Arguments are checked and encoded by the repositories. Every method raises Holdfast errors
+    only.
+    """
+
+    async def get(self, statement: Statement, arguments: tuple[Any, ...]) -> Row | None:
+        """The only row of a point read, ``None`` if there is none."""
+
+    async def fetch(
+        self, statement: Statement, arguments: tuple[Any, ...], *, at_most: int
+    ) -> Sequence[Row]:
+        """All rows of a read, at once; no more than ``at_most``, which the statement sees to."""
+
+    def stream(
+        self, statement: Statement, arguments: tuple[Any, ...]
+    ) -> AsyncIterator[Sequence[Row]]:
+        """All rows of a read from one snapshot, in pieces of at most ``CHUNK``."""
+
+    async def write(self, statement: Statement, arguments: tuple[Any, ...]) -> None:
+        """One insert or upsert, durable on return. May share a commit with others."""
+
+    async def execute(self, statement: Statement, arguments: tuple[Any, ...]) -> int:
+        """Any write, durable on return; answers the number of rows it touched."""
+
+    async def returning(self, statement: Statement, arguments: tuple[Any, ...]) -> Sequence[Row]:
+        """Any write with ``RETURNING``, durable on return."""
+
+    def transaction(self) -> AbstractAsyncContextManager[TransactionScope]:
+        """One connection for everything inside; committed on leaving, rolled back on an exception.
+
+        Inside a transaction it is a savepoint. After a statement failed, the (sub)transaction it
+        failed in can only be left.
+        """
+
+
+class TransactionScope(Session, Protocol):
+    """A session inside a transaction."""
+
+    def abandon(self) -> None:
+        """Roll back on leaving, without an error."""
+
+
+@dataclass(slots=True)
+class BatchStats:
+    """``items`` went out in ``batches``; the ratio is what group commit or coalescing saved."""
+
+    batches: int = 0
+    items: int = 0
+    largest: int = 0
+
+    def count(self, size: int) -> None:
+        self.batches += 1
+        self.items += size
+        self.largest = max(self.largest, size)
+
+
+@dataclass(slots=True)
+class PoolStats:
+    """Connections of this process. Waits are callers that found none free."""
+
+    size: int = 0
+    busy: int = 0
+    idle: int = 0
+    waiting: int = 0
+    opened: int = 0
+    lost: int = 0
+
+
+@dataclass(slots=True)
+class EngineStats:
+    """Since ``connect``: ``commits`` that carried ``writes``, and how reads travelled."""
+
+    commits: int = 0
+    writes: BatchStats = field(default_factory=BatchStats)
+    reads: BatchStats = field(default_factory=BatchStats)
+    pool: PoolStats = field(default_factory=PoolStats)
+
+
+class Engine(Session, Protocol):
+    """One database, spoken to from one event loop."""
+
+    name: str
+
+    async def connect(self) -> None:
+        """Open what is needed to answer; on failure nothing stays open."""
+
+    async def close(self) -> None:
+        """Finish what was accepted, then close; never raises."""
+
+    async def ping(self) -> bool:
+        """Whether the database answers within the pool's deadline."""
+
+    async def run_sync(self, work: Callable[[Connection], T], *, exclusive: bool = False) -> T:
+        """Run ``work`` on a thread or greenlet with a SQLAlchemy connection of its own.
+
+        For migrations and inspection: a direct connection outside the pool, without the
+        statement deadline, closed afterwards. ``exclusive`` keeps every other exclusive run away,
+        also of other processes; ``work`` must then look again at what it decided by.
+        """
+
+    async def describe(self) -> Mapping[str, str]:
+        """``engine``, ``version`` and where the database is, without secrets."""
+
+    async def table_bytes(self) -> Mapping[str, int | None]:
+        """Bytes on disk per table, indexes included; ``None`` where the engine cannot tell."""
+
+    def stats(self) -> EngineStats: ...
+
+    @property
+    def raw(self) -> Any:
+        """The driver's own handle."""

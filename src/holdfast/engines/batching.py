@@ -1,0 +1,239 @@
+"""Group commit and read coalescing: what waits together travels together.
+
+There are no timers and nobody waits for company: a batch is whatever queued while the batches in
+flight were in flight. The batches run in tasks of the engine, never of a caller, so a caller that
+is cancelled takes nothing down with it; its own request still completes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any
+
+from holdfast.engines.base import BatchStats, Statement
+from holdfast.engines.home import Home
+from holdfast.errors import OutcomeUnknownError, PersistenceConnectionError, PoolTimeoutError
+
+__all__ = ["Batcher", "Request"]
+
+
+class Request:
+    """One caller's statement on its way; answered exactly once, after its commit."""
+
+    __slots__ = ("arguments", "future", "kind", "queued_at", "statement")
+
+    def __init__(
+        self,
+        statement: Statement,
+        arguments: tuple[Any, ...],
+        kind: Any,
+        future: asyncio.Future[Any],
+        queued_at: float,
+    ) -> None:
+        self.statement = statement
+        self.arguments = arguments
+        self.kind = kind
+        self.future = future
+        self.queued_at = queued_at
+
+    def succeed(self, value: Any) -> None:
+        if not self.future.done():
+            self.future.set_result(value)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+def _interrupted(error: BaseException) -> OutcomeUnknownError:
+    unknown = OutcomeUnknownError("the event loop was stopped while the statement was in flight")
+    unknown.__cause__ = error
+    return unknown
+
+
+class _Group:
+    __slots__ = ("in_flight", "key", "latest", "queue")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.queue: deque[Request] = deque()
+        self.in_flight = 0
+        #: Size of the last batch.
+        self.latest = 0
+
+
+class Batcher:
+    """Sends requests in batches, first come first served within a group.
+
+    ``flush(batch)`` answers every request of the batch, or raises, which fails them all. Only
+    requests of one group share a batch, at most ``largest``; ``lanes`` batches are in flight at
+    the most, ``width`` of one group. ``distinct`` keeps requests of equal value out of one batch
+    (and a ``width`` of 1 keeps them in order). A request that waits longer than ``patience``
+    seconds to be sent fails with `PoolTimeoutError`; ``busy`` says why.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[list[Request]], Awaitable[None]],
+        *,
+        group: Callable[[Request], Hashable],
+        lanes: int,
+        width: int,
+        largest: int,
+        patience: float,
+        busy: Callable[[], str],
+        distinct: Callable[[Request], Hashable] | None = None,
+    ) -> None:
+        self.stats = BatchStats()
+        self._flush = flush
+        self._group = group
+        self._lanes = lanes
+        self._width = width
+        self._largest = largest
+        self._patience = patience
+        self._busy = busy
+        self._distinct = distinct
+        self._groups: dict[Hashable, _Group] = {}
+        self._ready: deque[_Group] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running = 0
+        self._home = Home()
+        self._loop = self._home.loop
+        self._alarm: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def submit(
+        self, statement: Statement, arguments: tuple[Any, ...], kind: Any = None
+    ) -> asyncio.Future[Any]:
+        """Queue a request; the future is its answer. Cancelling it only ends the wait."""
+        self._home.check()
+        if self._closed:
+            raise PersistenceConnectionError("the backend is disconnecting")
+        loop = self._loop
+        request = Request(statement, arguments, kind, loop.create_future(), loop.time())
+        key = self._group(request)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(key)
+        group.queue.append(request)
+        if len(group.queue) == 1 and group.in_flight < self._width:
+            self._ready.append(group)
+        if not self._start_lane() and self._alarm is None:
+            self._alarm = loop.call_later(self._patience, self._give_up)
+        return request.future
+
+    def enter_alone(self, key: Hashable) -> bool:
+        """Whether the group is at rest and its last batch carried one request at the most.
+
+        If so it counts as one batch in flight until `leave`, and who comes meanwhile queues as
+        ever.
+        """
+        self._home.check()
+        if self._closed:
+            raise PersistenceConnectionError("the backend is disconnecting")
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(key)
+        if group.queue or group.in_flight or group.latest > 1:
+            return False
+        group.in_flight += 1
+        self.stats.count(1)
+        return True
+
+    def leave(self, key: Hashable) -> None:
+        """The end of what `enter_alone` began."""
+        group = self._groups[key]
+        group.in_flight -= 1
+        if group.queue and group not in self._ready:
+            self._ready.append(group)
+            self._start_lane()
+
+    async def close(self) -> None:
+        """Refuse what comes, finish what was accepted."""
+        self._closed = True
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    @property
+    def waiting(self) -> int:
+        return sum(len(group.queue) for group in self._groups.values())
+
+    def _start_lane(self) -> bool:
+        if self._running >= self._lanes or not self._ready:
+            return False
+        # The task starts in the loop's next round: all who submit in this one share its batch.
+        self._running += 1
+        task = self._loop.create_task(self._lane())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _lane(self) -> None:
+        try:
+            while self._ready:
+                await self._send_next(self._ready.popleft())
+        finally:
+            # In the same step as the last look at `_ready`: who submits next starts a new lane.
+            self._running -= 1
+
+    async def _send_next(self, group: _Group) -> None:
+        batch = self._take(group) if group.in_flight < self._width else []
+        if not batch:
+            return
+        group.in_flight += 1
+        if group.queue and group.in_flight < self._width:
+            self._ready.append(group)
+        group.latest = len(batch)
+        self.stats.count(len(batch))
+        try:
+            await self._flush(batch)
+        except BaseException as error:
+            for request in batch:
+                request.fail(error if isinstance(error, Exception) else _interrupted(error))
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            group.in_flight -= 1
+            if group.queue and group not in self._ready:
+                self._ready.append(group)
+
+    def _take(self, group: _Group) -> list[Request]:
+        batch: list[Request] = []
+        queue = group.queue
+        seen: set[Hashable] = set()
+        while queue and len(batch) < self._largest:
+            request = queue[0]
+            if request.future.done():  # cancelled before it was sent, or out of patience
+                queue.popleft()
+                continue
+            if self._distinct is not None:
+                value = self._distinct(request)
+                if value in seen:
+                    break
+                seen.add(value)
+            batch.append(queue.popleft())
+        return batch
+
+    def _give_up(self) -> None:
+        """Fail what has waited too long, and look again when the next would have."""
+        self._alarm = None
+        now = self._loop.time()
+        oldest: float | None = None
+        for group in self._groups.values():
+            queue = group.queue
+            while queue and (queue[0].future.done() or now - queue[0].queued_at >= self._patience):
+                request = queue.popleft()
+                request.fail(
+                    PoolTimeoutError(
+                        f"{request.statement.name} waited {now - request.queued_at:.1f} s "
+                        f"to be sent: {self._busy()}"
+                    )
+                )
+            if queue and (oldest is None or queue[0].queued_at < oldest):
+                oldest = queue[0].queued_at
+        if oldest is not None:
+            self._alarm = self._loop.call_later(oldest + self._patience - now, self._give_up)

@@ -1,0 +1,1 @@
+"""PostgreSQL through asyncpg, on a pool of our own."""

@@ -1,0 +1,235 @@
+"""Group commit and read coalescing on PostgreSQL.
+
+A batch is one statement over arrays: one round trip, atomic and committed by itself. What fails
+is halved until the caller at fault is alone; what is lost is written again, where that is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Hashable, Sequence
+from operator import itemgetter
+from typing import Any
+
+from holdfast.config import PostgresConfig
+from holdfast.engines.base import Row, Statement
+from holdfast.engines.batching import Batcher, Request
+from holdfast.engines.postgres.pool import Pool
+from holdfast.engines.postgres.runner import Runner
+from holdfast.engines.transactions import Kind
+from holdfast.errors import (
+    ConstraintViolationError,
+    DuplicateRecordError,
+    InvalidArgumentError,
+    OutcomeUnknownError,
+    PersistenceConnectionError,
+    PersistenceError,
+    SerializationFailureError,
+)
+
+__all__ = ["Batches"]
+
+#: Calls in one batch; more gains little and makes every caller in it wait.
+LARGEST_BATCH = 256
+#: A read that may answer more rows than this travels alone.
+SHORT_LIST = 50
+#: Batches in flight at once: of all statements, and of one.
+LANES = 4
+READ_WIDTH = 2
+#: Errors that one row can cause; all others are no row's fault and fail the whole batch.
+_OF_A_ROW = (ConstraintViolationError, DuplicateRecordError, InvalidArgumentError)
+#: How often a write is tried that loses against another one.
+ATTEMPTS = 4
+
+
+class Batches:
+    """Reads and writes outside of transactions, over the pool."""
+
+    def __init__(self, config: PostgresConfig, pool: Pool, runner: Runner) -> None:
+        self._pool = pool
+        self._runner = runner
+        self._keys: dict[Statement, Callable[[tuple[Any, ...]], Hashable]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._patience = patience = config.pool_timeout_seconds
+        # One batch of a statement at a time keeps two saves of one key in order.
+        self.writes = Batcher(
+            self._flush_writes, group=_statement, lanes=LANES, width=1, largest=LARGEST_BATCH,
+            patience=patience, busy=pool.describe_busy, distinct=self._key,
+        )  # fmt: skip
+        self.reads = Batcher(
+            self._flush_reads, group=_statement, lanes=LANES, width=READ_WIDTH,
+            largest=LARGEST_BATCH, patience=patience, busy=pool.describe_busy,
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        await self.writes.close()
+        await self.reads.close()
+
+    async def read(
+        self, statement: Statement, arguments: tuple[Any, ...], *, at_most: int
+    ) -> Sequence[Row]:
+        """The rows of a read. Reads that wait together and are short become one statement.
+
+        Who reads alone reads in his own task: there is nobody to share with, and handing over to
+        a task of the engine and back costs a third of the time.
+        """
+        if at_most > SHORT_LIST:
+            return await self.repeat_read(statement, arguments)
+        if self.reads.enter_alone(statement):
+            try:
+                return await self.repeat_read(statement, arguments)
+            finally:
+                self.reads.leave(statement)
+        rows: Sequence[Row] = await self.reads.submit(statement, arguments)
+        return rows
+
+    async def repeat_read(
+        self, statement: Statement, arguments: tuple[Any, ...], *, many: bool = False
+    ) -> Sequence[Row]:
+        """Read, on another connection if the first was lost: reading twice harms nobody."""
+        deadline = self._loop.time() + self._patience
+        while True:
+            try:
+                rows: Sequence[Row] = await self._run(
+                    Kind.FETCH, statement, arguments, many, deadline
+                )
+            except PersistenceConnectionError:
+                if self._pool.closed or self._loop.time() >= deadline:
+                    raise
+                await _pause()
+            else:
+                return rows
+
+    async def repeat_write(
+        self,
+        kind: Kind,
+        statement: Statement,
+        arguments: tuple[Any, ...],
+        *,
+        many: bool = False,
+        deadline: float | None = None,
+    ) -> Any:
+        """Write, and again after a deadlock: the server rolled back, so nothing is doubled."""
+        attempt = 1
+        while True:
+            try:
+                return await self._run(kind, statement, arguments, many, deadline)
+            except SerializationFailureError:
+                if attempt == ATTEMPTS:
+                    raise
+                await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311
+                attempt += 1
+
+    async def _run(
+        self,
+        kind: Kind,
+        statement: Statement,
+        arguments: tuple[Any, ...],
+        many: bool,
+        deadline: float | None,
+    ) -> Any:
+        """One statement on a connection of the pool, in its own transaction."""
+        connection = await self._pool.acquire(deadline)
+        try:
+            return await self._runner.run(connection, kind, statement, arguments, many=many)
+        finally:
+            self._pool.release(connection)
+
+    async def _flush_reads(self, batch: list[Request]) -> None:
+        statement = batch[0].statement
+        if len(batch) == 1:
+            batch[0].succeed(await self.repeat_read(statement, batch[0].arguments))
+            return
+        # The last column of a row says which call it answers. The rows of one call come in the
+        # statement's order: each call is one run of it, inside a nested loop over the calls.
+        answers: list[list[Row]] = [[] for _ in batch]
+        for row in await self.repeat_read(statement, self._arrays(batch), many=True):
+            answers[row[-1] - 1].append(row)
+        for request, rows in zip(batch, answers, strict=True):
+            request.succeed(rows)
+
+    async def _flush_writes(self, batch: list[Request]) -> None:
+        # In key order: batches of several processes that touch the same rows then cannot deadlock.
+        batch.sort(key=self._key)
+        await self._write(batch)
+
+    async def _write(
+        self, batch: list[Request], *, doubt: OutcomeUnknownError | None = None
+    ) -> None:
+        """Write a batch and answer its callers; ``doubt``: it may have been written already.
+
+        In doubt an upsert may be repeated. An insert that meets its key asks what is stored: equal
+        to what it wanted to write, it was its own first attempt.
+        """
+        statement = batch[0].statement
+        alone = len(batch) == 1
+        arguments = batch[0].arguments if alone else self._arrays(batch)
+        deadline = batch[0].queued_at + self._patience
+        try:
+            await self.repeat_write(
+                Kind.WRITE, statement, arguments, many=not alone, deadline=deadline
+            )
+        except OutcomeUnknownError as error:
+            if self._loop.time() >= deadline:
+                _fail(batch, error)
+            else:
+                await _pause()
+                await self._write(batch, doubt=error)
+        except _OF_A_ROW as error:
+            if not alone:
+                # Somebody's row was refused. Halving finds whose, and commits the others.
+                half = len(batch) // 2
+                await self._write(batch[:half], doubt=doubt)
+                await self._write(batch[half:], doubt=doubt)
+            elif doubt and isinstance(error, DuplicateRecordError):
+                await self._confirm(batch[0], error)
+            else:
+                _fail(batch, error)
+        except PersistenceError as error:
+            _fail(batch, doubt or error)
+        else:
+            self._runner.commits += 1
+            for request in batch:
+                request.succeed(None)
+
+    async def _confirm(self, request: Request, duplicate: DuplicateRecordError) -> None:
+        confirm = request.statement.confirm
+        if confirm is None:
+            request.fail(duplicate)
+            return
+        try:
+            rows = await self.repeat_read(confirm, request.arguments)
+        except PersistenceError as error:
+            request.fail(OutcomeUnknownError(f"{request.statement.name}: {error}"))
+            return
+        if rows and tuple(rows[0]) == tuple(request.arguments):
+            request.succeed(None)
+        else:
+            request.fail(duplicate)
+
+    def _arrays(self, batch: list[Request]) -> tuple[Any, ...]:
+        """The calls' arguments, one array per parameter."""
+        return tuple(zip(*(request.arguments for request in batch), strict=True))
+
+    def _key(self, request: Request) -> Any:
+        statement = request.statement
+        pick = self._keys.get(statement)
+        if pick is None:
+            names = [column.name for column in statement.table.primary_key]
+            pick = self._keys[statement] = itemgetter(*map(statement.parameters.index, names))
+        return pick(request.arguments)
+
+
+async def _pause() -> None:
+    """Before trying again: a server that answers and hangs up must not be asked in a loop."""
+    await asyncio.sleep(random.uniform(0.005, 0.05))  # noqa: S311
+
+
+def _fail(batch: list[Request], error: PersistenceError) -> None:
+    for request in batch:
+        request.fail(error)
+
+
+def _statement(request: Request) -> Statement:
+    return request.statement

@@ -1,0 +1,151 @@
+"""One statement on one connection: prepared once, bounded by its deadline, errors translated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from asyncpg.exceptions import InvalidCachedStatementError
+from sqlalchemy.dialects.postgresql import asyncpg as dialect
+
+from holdfast.config import PostgresConfig
+from holdfast.engines.base import Row, Statement
+from holdfast.engines.compiler import Compiler
+from holdfast.engines.postgres.connection import PooledConnection
+from holdfast.engines.postgres.errors import is_lost, translate
+from holdfast.engines.transactions import Kind
+from holdfast.errors import (
+    OutcomeUnknownError,
+    PersistenceError,
+    QueryError,
+    QueryTimeoutError,
+)
+
+__all__ = ["Runner"]
+
+#: What the server's own deadline gets on top, as a share of it, before we end the connection.
+GRACE = 0.1
+
+_READS = frozenset({Kind.GET, Kind.FETCH})
+
+
+class Runner:
+    """Runs statements and commands on connections that the caller holds."""
+
+    def __init__(self, config: PostgresConfig) -> None:
+        self.compile = Compiler(dialect.dialect())  # type: ignore[no-untyped-call]
+        self.commits = 0
+        seconds = config.statement_timeout_ms / 1000
+        self._limit = seconds * (1 + GRACE) if seconds else None
+        self._loop = asyncio.get_running_loop()
+
+    async def run(
+        self,
+        connection: PooledConnection,
+        kind: Kind,
+        statement: Statement,
+        arguments: tuple[Any, ...],
+        *,
+        many: bool = False,
+        in_transaction: bool = False,
+    ) -> Any:
+        """Run a statement; ``many`` is its form over arrays, with arrays that are already bound."""
+        compiled = self.compile(statement)
+        if many:
+            sql, values = self.compile.many(statement), arguments
+        else:
+            sql, values = compiled.sql, compiled.bind(arguments)
+        timer = self._deadline(connection)
+        try:
+            prepared = connection.prepared(sql) or await connection.prepare(sql)
+            try:
+                rows = await prepared.fetch(*values)
+            except InvalidCachedStatementError:
+                # The schema changed since it was prepared. Inside a transaction the server has
+                # given the whole transaction up.
+                connection.forget_statements()
+                if in_transaction:
+                    raise
+                prepared = await connection.prepare(sql)
+                rows = await prepared.fetch(*values)
+        except asyncio.CancelledError:
+            # Only a read on behalf of a single caller can be cancelled. What it left on the
+            # connection is not worth waiting for.
+            connection.raw.terminate()
+            raise
+        except Exception as error:
+            known = in_transaction or kind in _READS
+            raise self._problem(connection, statement, error, known) from error
+        finally:
+            _stop(timer)
+        if kind is Kind.WRITE:
+            return None
+        if kind is Kind.EXECUTE:
+            return int((prepared.get_statusmsg() or "0").rsplit(" ", 1)[-1])
+        if kind is Kind.GET and not many:
+            return rows[0] if rows else None
+        return rows
+
+    async def query(
+        self,
+        connection: PooledConnection,
+        sql: str,
+        values: tuple[Any, ...] = (),
+        statement: Statement | None = None,
+    ) -> Sequence[Row]:
+        """Run SQL that is not a named statement and changes nothing."""
+        timer = self._deadline(connection)
+        try:
+            rows: Sequence[Row] = await connection.raw.fetch(sql, *values)
+        except Exception as error:
+            raise self._problem(connection, statement, error, True) from error
+        finally:
+            _stop(timer)
+        return rows
+
+    async def command(self, connection: PooledConnection, sql: str) -> None:
+        """BEGIN, SAVEPOINT, COMMIT, ...; a COMMIT counts only if the server says so."""
+        timer = self._deadline(connection)
+        try:
+            tag = await connection.raw.execute(sql)
+        except Exception as error:
+            raise self._problem(connection, None, error, sql != "COMMIT") from error
+        finally:
+            _stop(timer)
+        if sql == "COMMIT":
+            # The server answers ROLLBACK to COMMIT when a statement had failed, and the driver
+            # calls that success.
+            if tag != "COMMIT":
+                raise QueryError(f"the server answered {tag} to COMMIT: nothing was committed")
+            self.commits += 1
+
+    def _deadline(self, connection: PooledConnection) -> asyncio.TimerHandle | None:
+        return self._loop.call_later(self._limit, connection.expire) if self._limit else None
+
+    def _problem(
+        self,
+        connection: PooledConnection,
+        statement: Statement | None,
+        error: Exception,
+        outcome_known: bool,
+    ) -> PersistenceError:
+        if not is_lost(error):
+            return translate(error, statement)
+        connection.raw.terminate()
+        name = statement.name if statement is not None else "transaction"
+        if not outcome_known:
+            return OutcomeUnknownError(
+                f"{name}: the connection was lost while the write was in flight; "
+                "look the record up before writing it again"
+            )
+        if connection.expired:
+            return QueryTimeoutError(
+                f"{name}: the server did not answer within {self._limit or 0:.3g} s"
+            )
+        return translate(error, statement)
+
+
+def _stop(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()

@@ -1,0 +1,132 @@
+"""Every SQLite error, mapped in one table."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+
+from sqlalchemy import ForeignKeyConstraint, Table
+from sqlalchemy.sql import Delete
+
+from holdfast.engines.base import Statement
+from holdfast.errors import (
+    ConstraintViolationError,
+    DuplicateRecordError,
+    InvalidArgumentError,
+    PersistenceConnectionError,
+    PersistenceError,
+    QueryError,
+    QueryTimeoutError,
+)
+from holdfast.schema.meta import TENANT, token
+
+__all__ = ["ERRORS", "translate"]
+
+#: By the name of the primary result code; what is not named here is a `QueryError`.
+ERRORS: dict[str, tuple[type[PersistenceError], str]] = {
+    "SQLITE_BUSY": (QueryTimeoutError, "another process kept the database locked for too long"),
+    "SQLITE_LOCKED": (QueryTimeoutError, "another connection kept the table locked for too long"),
+    "SQLITE_INTERRUPT": (QueryTimeoutError, "the statement was interrupted"),
+    "SQLITE_CANTOPEN": (PersistenceConnectionError, "the database file cannot be opened"),
+    "SQLITE_NOTADB": (PersistenceConnectionError, "the file is not an SQLite database"),
+    "SQLITE_CORRUPT": (PersistenceConnectionError, "the database file is damaged"),
+    "SQLITE_PERM": (PersistenceConnectionError, "the database file may not be accessed"),
+    "SQLITE_AUTH": (PersistenceConnectionError, "the database may not be accessed"),
+    "SQLITE_READONLY": (PersistenceConnectionError, "the database is read-only"),
+    "SQLITE_PROTOCOL": (PersistenceConnectionError, "the locks of the database file failed"),
+    "SQLITE_IOERR": (PersistenceConnectionError, "reading or writing the database file failed"),
+    "SQLITE_FULL": (QueryError, "the disk is full; nothing of this transaction was kept"),
+    "SQLITE_NOMEM": (QueryError, "SQLite is out of memory"),
+    "SQLITE_TOOBIG": (InvalidArgumentError, "a value is longer than SQLite's limit"),
+    "SQLITE_MISMATCH": (InvalidArgumentError, "a value does not fit its column's type"),
+    "SQLITE_RANGE": (InvalidArgumentError, "too many arguments"),
+    "SQLITE_CONSTRAINT": (QueryError, "a constraint refused the write"),
+    "SQLITE_SCHEMA": (QueryError, "the schema changed; try again"),
+    "SQLITE_ABORT": (QueryError, "the statement was aborted"),
+    "SQLITE_INTERNAL": (QueryError, "an internal error of SQLite"),
+    "SQLITE_NOLFS": (QueryError, "the operating system cannot hold a file this large"),
+    "SQLITE_MISUSE": (QueryError, "SQLite was misused"),
+    "SQLITE_NOTFOUND": (QueryError, "SQLite does not know what was asked for"),
+    "SQLITE_EMPTY": (QueryError, "the table is empty"),
+    "SQLITE_FORMAT": (QueryError, "an auxiliary database is of another format"),
+    "SQLITE_NOTICE": (QueryError, "SQLite gave a notice"),
+    "SQLITE_WARNING": (QueryError, "SQLite warned"),
+    "SQLITE_ERROR": (QueryError, "the statement failed; is the schema migrated?"),
+}
+
+_COLUMNS = re.compile(r"UNIQUE constraint failed: (.+)")
+_INDEX = re.compile(r"UNIQUE constraint failed: index '(.+)'")
+_CHECK = re.compile(r"CHECK constraint failed: (.+)")
+_RULE = re.compile(r"holdfast:(\w+)")
+
+
+def translate(error: BaseException, statement: Statement | None) -> PersistenceError:
+    """The Holdfast error for a driver's; the caller chains it with ``from``."""
+    where = f"{statement.name}: " if statement is not None else ""
+    if isinstance(error, PersistenceError):
+        return error
+    if isinstance(error, OverflowError):
+        return InvalidArgumentError(f"{where}an integer does not fit into 64 bits")
+    if isinstance(error, UnicodeEncodeError):
+        return InvalidArgumentError(f"{where}text with a lone surrogate cannot be stored")
+    if not isinstance(error, sqlite3.Error):
+        return QueryError(f"{where}{type(error).__name__}")
+    name = getattr(error, "sqlite_errorname", None) or ""
+    if name.startswith("SQLITE_CONSTRAINT") and statement is not None:
+        return _constraint(name, str(error), statement)
+    if isinstance(error, sqlite3.ProgrammingError) and not name:
+        return InvalidArgumentError(f"{where}the driver refused an argument's type")
+    for known, (cls, text) in ERRORS.items():
+        if name == known or name.startswith(f"{known}_"):
+            return cls(f"{where}{text} ({name})")
+    return QueryError(f"{where}the statement failed ({name or type(error).__name__})")
+
+
+def _constraint(name: str, message: str, statement: Statement) -> PersistenceError:
+    table = statement.table
+    if rule := _RULE.search(message):
+        return _violation(statement, token(table, rule[1]))
+    if check := _CHECK.search(message):
+        return _violation(statement, token(table, check[1]))
+    if name == "SQLITE_CONSTRAINT_FOREIGNKEY":
+        return _violation(statement, _foreign_key(statement))
+    if unique := _INDEX.search(message):
+        return _violation(statement, token(table, unique[1]))
+    if unique := _COLUMNS.search(message):
+        columns = [part.split(".")[-1] for part in unique[1].split(", ")]
+        if columns == [column.name for column in table.primary_key]:
+            return DuplicateRecordError(
+                f"{statement.name}: a record with this {'/'.join(table.info['key'])} exists"
+            )
+        return _violation(statement, token(table, _unique_name(table, columns)))
+    return _violation(statement, f"{table.name}.{name.removeprefix('SQLITE_CONSTRAINT_').lower()}")
+
+
+def _violation(statement: Statement, constraint: str) -> ConstraintViolationError:
+    return ConstraintViolationError(
+        f"{statement.name}: refused by the rule {constraint}", constraint=constraint
+    )
+
+
+def _unique_name(table: Table, columns: list[str]) -> str:
+    for item in (*table.constraints, *table.indexes):
+        name = getattr(item, "name", None)
+        if name is not None and [c.name for c in getattr(item, "columns", ())] == columns:
+            return str(name)
+    return "_".join(c for c in columns if c != TENANT)
+
+
+def _foreign_key(statement: Statement) -> str:
+    """SQLite does not say which foreign key failed; usually only one can."""
+    table = statement.table
+    tables: list[Table] = [table]
+    if isinstance(statement.expression, Delete):
+        tables = list(table.metadata.tables.values())
+    keys = [
+        token(owner, str(item.name))
+        for owner in tables
+        for item in owner.constraints
+        if isinstance(item, ForeignKeyConstraint)
+        and (owner is table or item.referred_table is table)
+    ]
+    return keys[0] if len(keys) == 1 else f"{table.name}.foreign_key"

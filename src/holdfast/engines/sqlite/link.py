@@ -1,0 +1,96 @@
+"""The writer, lent to one transaction; and reading a long list from any connection."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from holdfast.engines.base import CHUNK, Row, Statement
+from holdfast.engines.compiler import CompiledStatement, Compiler
+from holdfast.engines.sqlite.errors import translate
+from holdfast.engines.sqlite.thread import ConnectionThread
+from holdfast.engines.sqlite.writer import Writer, run
+from holdfast.engines.transactions import Kind
+
+__all__ = ["WriterLink", "stream_on"]
+
+
+class WriterLink:
+    """See `holdfast.engines.transactions.Link`."""
+
+    begin_sql = "BEGIN IMMEDIATE"
+
+    def __init__(
+        self,
+        thread: ConnectionThread,
+        writer: Writer,
+        compiler: Compiler,
+        release: Callable[[], None],
+    ) -> None:
+        self._thread = thread
+        self._writer = writer
+        self._compile = compiler
+        self.release = release
+
+    async def run(self, kind: Kind, statement: Statement, arguments: tuple[Any, ...]) -> Any:
+        compiled = self._compile(statement)
+        try:
+            return await self._thread.run(lambda c: run(c, compiled, kind, arguments))
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+            raise translate(error, statement) from error
+
+    async def command(self, sql: str) -> None:
+        def obey(connection: sqlite3.Connection) -> None:
+            if sql == self.begin_sql:
+                self._writer.begin(connection)
+            elif sql == "COMMIT":
+                self._writer.commit(connection)
+            else:
+                connection.execute(sql)
+
+        try:
+            await self._thread.run(obey)
+        except sqlite3.Error as error:
+            raise translate(error, None) from error
+
+    def stream(
+        self, statement: Statement, arguments: tuple[Any, ...]
+    ) -> AsyncIterator[Sequence[Row]]:
+        return stream_on(self._thread, self._compile(statement), statement, arguments)
+
+    async def rollback(self) -> None:
+        # What still runs for a cancelled caller ends first: a thread does one thing at a time.
+        await self._thread.run(self._writer.rollback)
+
+
+async def stream_on(
+    thread: ConnectionThread,
+    compiled: CompiledStatement,
+    statement: Statement,
+    arguments: tuple[Any, ...],
+) -> AsyncIterator[Sequence[Row]]:
+    """Rows in pieces; between two pieces the thread is free for others."""
+    read = compiled.read
+    cursor: sqlite3.Cursor | None = None
+
+    def more(connection: sqlite3.Connection) -> list[Row]:
+        nonlocal cursor
+        if cursor is None:
+            cursor = connection.execute(compiled.sql, compiled.bind(arguments))
+        rows = cursor.fetchmany(CHUNK)
+        return rows if read is None else [read(row) for row in rows]
+
+    def end(_: sqlite3.Connection) -> None:
+        if cursor is not None:
+            cursor.close()
+
+    try:
+        while rows := await thread.run(more):
+            yield rows
+            if len(rows) < CHUNK:
+                break
+    except sqlite3.Error as error:
+        raise translate(error, statement) from error
+    finally:
+        thread.run(end)  # in its turn on the thread; nobody needs to wait for it

@@ -1,0 +1,97 @@
+"""What the entities are built from: frozen values, checked when they are made."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from copy import deepcopy
+from datetime import UTC, datetime
+from math import isfinite
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+__all__ = ["Count", "Deadline", "Entity", "NotBlankStr", "new_id", "utc_now"]
+
+
+class Entity(BaseModel):
+    """Base of every entity: immutable, without NaN or infinities; unknown fields are ignored."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be an integer, not a bool")
+    return value
+
+
+def _deadline(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    datetime.fromisoformat(value)
+    return value
+
+
+#: Text with at least one character that is not white space; kept as given, never stripped.
+#: White space is what `str.strip` removes; a regular expression's ``\s`` lacks \x1c to \x1f.
+NotBlankStr = Annotated[str, Field(pattern=r"[^\s\x1c-\x1f]")]
+
+#: An integer from 0 that fits 64 bits; ``True`` is none.
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=2**63 - 1)]
+
+#: A date or time in ISO 8601, kept as the text that was given.
+Deadline = Annotated[str, AfterValidator(_deadline)]
+
+
+def unique(values: tuple[Any, ...], field: str) -> None:
+    """Refuse duplicates."""
+    if len(values) > 1 and len(set(values)) != len(values):
+        raise ValueError(f"{field} must not hold duplicates")
+
+
+#: Bits. Python refuses to read integers of more than 4,300 digits.
+_LONGEST_INTEGER = 10_000
+
+
+def frozen(value: Any) -> Any:
+    """A deep, read-only copy: mapping proxies, tuples and frozen sets."""
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: frozen(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(frozen(item) for item in value)
+    if isinstance(value, set | frozenset):
+        return frozenset(frozen(item) for item in value)
+    return deepcopy(value)
+
+
+def thawed(value: Any) -> Any:
+    """What JSON knows: the inverse of `frozen`, with lists for tuples and sets.
+
+    ``ValueError`` for what would not come back: other types, NaN, integers of thousands of
+    digits, keys that are no text.
+    """
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError("a key must be text")
+        return {key: thawed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [thawed(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((thawed(item) for item in value), key=repr)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and value.bit_length() <= _LONGEST_INTEGER:
+        return value
+    if isinstance(value, float) and isfinite(value):
+        return value
+    raise ValueError(f"JSON does not know this {type(value).__name__}")

@@ -1,0 +1,134 @@
+"""What agents say to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID, uuid4
+
+from pydantic import (
+    AwareDatetime,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    model_validator,
+)
+
+from holdfast.entities.base import Count, Entity, NotBlankStr, frozen, thawed
+
+__all__ = [
+    "DataPart",
+    "FilePart",
+    "Message",
+    "MessageMetadata",
+    "MessagePriority",
+    "MessageType",
+    "Part",
+    "TextPart",
+    "UriPart",
+]
+
+
+class MessageType(StrEnum):
+    TASK_UPDATE = "task_update"
+    QUESTION = "question"
+    ANNOUNCEMENT = "announcement"
+    REVIEW_REQUEST = "review_request"
+    APPROVAL = "approval"
+    DELEGATION = "delegation"
+    STATUS_REPORT = "status_report"
+    ESCALATION = "escalation"
+    MEETING_CONTRIBUTION = "meeting_contribution"
+    HR_NOTIFICATION = "hr_notification"
+
+
+class MessagePriority(StrEnum):
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+def _frozen_mapping(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a mapping")
+    return frozen(value)
+
+
+class TextPart(Entity):
+    type: Literal["text"] = "text"
+    text: NotBlankStr
+
+
+class DataPart(Entity):
+    """Structured data: a deep, read-only copy of what was given, lists as tuples."""
+
+    type: Literal["data"] = "data"
+    data: Annotated[
+        Mapping[str, Any],
+        PlainValidator(_frozen_mapping),
+        PlainSerializer(thawed, return_type=dict[str, Any]),
+    ]
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self  # immutable all the way down, and a mapping proxy cannot be copied
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).model_validate, ({"data": thawed(self.data)},)
+
+
+class FilePart(Entity):
+    type: Literal["file"] = "file"
+    uri: NotBlankStr
+    mime_type: NotBlankStr | None = None
+
+
+class UriPart(Entity):
+    type: Literal["uri"] = "uri"
+    uri: NotBlankStr
+
+
+Part = Annotated[TextPart | DataPart | FilePart | UriPart, Field(discriminator="type")]
+
+
+class MessageMetadata(Entity):
+    """What a message refers to; ``extra`` holds further pairs, each key once."""
+
+    task_id: NotBlankStr | None = None
+    project_id: NotBlankStr | None = None
+    tokens_used: Count | None = None
+    cost_usd: Annotated[float, Field(ge=0)] | None = None
+    extra: tuple[tuple[str, str], ...] = ()
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if self.extra:
+            keys = [key for key, _ in self.extra]
+            if any(not key.strip() for key in keys):
+                raise ValueError("extra must not have a blank key")
+            if len(set(keys)) != len(keys):
+                raise ValueError("extra must not have a key twice")
+        return self
+
+
+class Message(Entity):
+    """A message on a channel. ``sender`` may also be given as ``from``."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    id: UUID = Field(default_factory=uuid4)
+    timestamp: AwareDatetime
+    sender: NotBlankStr = Field(validation_alias="from")
+    to: NotBlankStr
+    type: MessageType
+    priority: MessagePriority = MessagePriority.NORMAL
+    channel: NotBlankStr
+    parts: tuple[Part, ...] = Field(min_length=1)
+    metadata: MessageMetadata = Field(default_factory=MessageMetadata)
+
+    @property
+    def text(self) -> str:
+        """The text of the first `TextPart`, or nothing."""
+        return next((part.text for part in self.parts if isinstance(part, TextPart)), "")

@@ -1,0 +1,159 @@
+"""Every error Holdfast raises.
+
+::
+
+    PersistenceError
+    ├── PersistenceConnectionError          cannot connect, connection lost, not connected
+    │   └── PoolTimeoutError                no connection became free within the deadline
+    ├── MigrationError
+    │   └── SchemaTooNewError               the database was migrated by a newer Holdfast
+    ├── OutcomeUnknownError                 the write may or may not have been committed
+    ├── RecordNotFoundError
+    ├── DuplicateRecordError                an insert-only save met an existing key
+    ├── QueryError
+    │   ├── InvalidArgumentError            also a ValueError; refused before anything was sent
+    │   ├── ConstraintViolationError        a unique rule, foreign key or check
+    │   ├── MalformedRowError               a stored row no longer fits its entity
+    │   ├── VersionConflictError            optimistic concurrency failed
+    │   ├── SerializationFailureError       the database asks to run the transaction again
+    │   └── QueryTimeoutError               the statement ran into its deadline
+    ├── ArtifactTooLargeError
+    └── ArtifactStorageFullError
+
+``is_retryable`` says whether the same call, made again unchanged, can succeed. Messages name the
+place of a bad value, never the value of a secret, and never text of the database's ``DETAIL``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "ArtifactStorageFullError",
+    "ArtifactTooLargeError",
+    "ConstraintViolationError",
+    "DuplicateRecordError",
+    "InvalidArgumentError",
+    "MalformedRowError",
+    "MigrationError",
+    "OutcomeUnknownError",
+    "PersistenceConnectionError",
+    "PersistenceError",
+    "PoolTimeoutError",
+    "QueryError",
+    "QueryTimeoutError",
+    "RecordNotFoundError",
+    "SchemaTooNewError",
+    "SerializationFailureError",
+    "VersionConflictError",
+]
+
+
+class PersistenceError(Exception):
+    """Base of every Holdfast error."""
+
+    is_retryable: ClassVar[bool] = False
+
+
+class PersistenceConnectionError(PersistenceError):
+    """The database cannot be reached, the connection was lost, or the backend is not connected."""
+
+    is_retryable = True
+
+
+class PoolTimeoutError(PersistenceConnectionError):
+    """No connection became free in time; the message says how many are busy and for how long."""
+
+
+class MigrationError(PersistenceError):
+    """A migration failed; the schema is at the revision it had before."""
+
+
+class SchemaTooNewError(MigrationError):
+    """The database holds a revision this Holdfast does not know: upgrade Holdfast."""
+
+
+class OutcomeUnknownError(PersistenceError):
+    """The connection was lost while a write was in flight: it may or may not be committed.
+
+    Look the record up by its key before writing it again.
+    """
+
+
+class RecordNotFoundError(PersistenceError):
+    """An update named a record that does not exist."""
+
+
+class DuplicateRecordError(PersistenceError):
+    """An insert-only save met a record with the same key; the stored one is unchanged."""
+
+
+class QueryError(PersistenceError):
+    """A statement failed; its transaction was rolled back."""
+
+    is_retryable = True
+
+
+class InvalidArgumentError(QueryError, ValueError):
+    """An argument was refused before anything was sent to the database."""
+
+    is_retryable = False
+
+
+class ConstraintViolationError(QueryError):
+    """A unique rule, foreign key or check refused the write.
+
+    ``constraint`` is a stable token, equal on both engines, such as ``users.username``.
+    """
+
+    is_retryable = False
+
+    def __init__(self, message: str, *, constraint: str) -> None:
+        super().__init__(message)
+        self.constraint = constraint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args[0], {"constraint": self.constraint})
+
+
+class MalformedRowError(QueryError):
+    """A stored row cannot be read as its entity; ``key`` is its key within the tenant."""
+
+    is_retryable = False
+
+    def __init__(self, message: str, *, table: str, key: tuple[object, ...]) -> None:
+        super().__init__(message)
+        self.table = table
+        self.key = key
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args[0], {"table": self.table, "key": self.key})
+
+
+class VersionConflictError(QueryError):
+    """The stored version is not the one the update was made from: read again, then decide."""
+
+    is_retryable = False
+
+
+class SerializationFailureError(QueryError):
+    """The transaction lost against a concurrent one (deadlock, serialization): run it again."""
+
+
+class QueryTimeoutError(QueryError):
+    """The statement did not finish within its deadline and was cancelled."""
+
+
+class ArtifactTooLargeError(PersistenceError):
+    """An artifact's content exceeds the limit for one artifact."""
+
+
+class ArtifactStorageFullError(PersistenceError):
+    """The artifact content store is full."""
+
+
+def _rebuild(
+    cls: type[PersistenceError], message: str, attributes: dict[str, object]
+) -> PersistenceError:
+    """Unpickle an error with keyword-only attributes (worker processes send errors home)."""
+    return cls(message, **attributes)

@@ -1,0 +1,38 @@
+"""Alembic's entry: it runs revisions on the connection that the runner hands over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+
+from holdfast.schema import metadata
+from holdfast.schema.types import CodePointText, JsonText, Timestamp
+
+
+def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | bool:
+    """Our column types by name; everything else as Alembic does it."""
+    if kind == "type" and isinstance(item, CodePointText | JsonText | Timestamp):
+        autogen.imports.add("from holdfast.schema import types")
+        return f"types.{type(item).__name__}()"
+    return False
+
+
+options: dict[str, Any] = {
+    "target_metadata": metadata,
+    "render_item": render_item,
+    "compare_type": True,
+    # SQLite's DDL is transactional, only Python's driver used to get in the way; ours does not.
+    "transactional_ddl": True,
+}
+if context.is_offline_mode():
+    context.configure(
+        dialect_name=context.config.attributes["dialect"], literal_binds=True, **options
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    context.configure(connection=context.config.attributes["connection"], **options)
+    with context.begin_transaction():
+        context.run_migrations()

@@ -1,0 +1,95 @@
+"""What agents produce."""
+
+from __future__ import annotations
+
+import operator
+from typing import Protocol, runtime_checkable
+
+from holdfast import checks
+from holdfast.entities import Artifact, ArtifactType
+from holdfast.repositories.base import Repository, provide, upsert_counting
+from holdfast.repositories.paging import EntityListing
+from holdfast.repositories.shapes import Keyed
+from holdfast.schema.artifacts import artifacts
+
+__all__ = ["ArtifactRepositories", "ArtifactRepository"]
+
+
+@runtime_checkable
+class ArtifactRepository(Protocol):
+    """What is known of artifacts, by ``id``; their content lies elsewhere."""
+
+    async def save(self, artifact: Artifact) -> bool:
+        """Insert (True), or replace the stored artifact (False)."""
+
+    async def get(self, artifact_id: str) -> Artifact | None: ...
+
+    async def list_artifacts(
+        self,
+        *,
+        task_id: str | None = None,
+        created_by: str | None = None,
+        artifact_type: ArtifactType | None = None,
+        limit: int | None = None,
+        after: Artifact | str | None = None,
+    ) -> tuple[Artifact, ...]:
+        """In order of ``id``."""
+
+    async def delete(self, artifact_id: str) -> bool:
+        """Forget the artifact; its content stays."""
+
+
+class ArtifactRepositories(Protocol):
+    """The repositories of this module, as a backend or a transaction offers them."""
+
+    @property
+    def artifacts(self) -> ArtifactRepository:
+        return provide(self, _Artifacts)
+
+
+_ARTIFACTS = Keyed(artifacts, Artifact)
+_SAVE_ARTIFACT = upsert_counting(
+    "artifacts.save", artifacts, _ARTIFACTS.mapper.parameters, counter="save_count"
+)
+_LIST_ARTIFACTS = EntityListing(
+    "artifacts.list_artifacts",
+    _ARTIFACTS.mapper,
+    order=("id",),
+    filters={
+        "task_id": ("task_id", operator.eq),
+        "created_by": ("created_by", operator.eq),
+        "artifact_type": ("type", operator.eq),
+    },
+)
+
+
+class _Artifacts(Repository):
+    async def save(self, artifact: Artifact) -> bool:
+        arguments = _ARTIFACTS.mapper.encode(self._tenant, artifact)
+        rows = await self._session.returning(_SAVE_ARTIFACT, arguments)
+        return bool(rows[0][0] == 1)
+
+    async def get(self, artifact_id: str) -> Artifact | None:
+        return await _ARTIFACTS.get(self, artifact_id)
+
+    async def list_artifacts(
+        self,
+        *,
+        task_id: str | None = None,
+        created_by: str | None = None,
+        artifact_type: ArtifactType | None = None,
+        limit: int | None = None,
+        after: Artifact | str | None = None,
+    ) -> tuple[Artifact, ...]:
+        name = _LIST_ARTIFACTS.name
+        filters = {
+            "task_id": checks.optional(checks.text, task_id, f"{name}: task_id"),
+            "created_by": checks.optional(checks.text, created_by, f"{name}: created_by"),
+            "artifact_type": checks.optional(
+                checks.choice, artifact_type, ArtifactType, f"{name}: artifact_type"
+            ),
+        }
+        return await _LIST_ARTIFACTS.fetch(self, filters, limit=limit, after=after)
+
+    async def delete(self, artifact_id: str) -> bool:
+        return await _ARTIFACTS.delete(self, artifact_id)

@@ -1,0 +1,121 @@
+"""What was allowed, denied and why."""
+
+from __future__ import annotations
+
+import operator
+from datetime import datetime
+from typing import Protocol, get_args, runtime_checkable
+
+from sqlalchemy import delete
+
+from holdfast import checks
+from holdfast.engines.base import Statement
+from holdfast.entities import ApprovalRiskLevel, AuditEntry, AuditVerdictStr
+from holdfast.errors import InvalidArgumentError
+from holdfast.repositories.base import Repository, parameter, provide, where_equal
+from holdfast.repositories.paging import EntityListing
+from holdfast.repositories.shapes import AppendOnly
+from holdfast.schema.audit import audit_entries
+from holdfast.schema.meta import TENANT
+
+__all__ = ["AuditRepositories", "AuditRepository"]
+
+
+@runtime_checkable
+class AuditRepository(Protocol):
+    """The audit trail, append-only."""
+
+    async def save(self, entry: AuditEntry) -> None:
+        """Append; `DuplicateRecordError` if the id is taken."""
+
+    async def query(
+        self,
+        *,
+        agent_id: str | None = None,
+        action_type: str | None = None,
+        verdict: AuditVerdictStr | None = None,
+        risk_level: ApprovalRiskLevel | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = 100,
+        after: AuditEntry | str | None = None,
+    ) -> tuple[AuditEntry, ...]:
+        """Newest first; equal times by id, the greatest first. Both bounds are inclusive.
+
+        ``limit=None`` answers all. ``until`` before ``since`` is refused.
+        """
+
+    async def purge_before(self, cutoff: datetime) -> int:
+        """Delete the entries older than ``cutoff`` (which itself stays); how many there were."""
+
+
+class AuditRepositories(Protocol):
+    """The repositories of this module, as a backend or a transaction offers them."""
+
+    @property
+    def audit_entries(self) -> AuditRepository:
+        return provide(self, _AuditEntries)
+
+
+_ENTRIES = AppendOnly(audit_entries, AuditEntry)
+_QUERY = EntityListing(
+    "audit_entries.query",
+    _ENTRIES.mapper,
+    order=("timestamp", "id"),
+    descending=True,
+    filters={
+        "agent_id": ("agent_id", operator.eq),
+        "action_type": ("action_type", operator.eq),
+        "verdict": ("verdict", operator.eq),
+        "risk_level": ("risk_level", operator.eq),
+        "since": ("timestamp", operator.ge),
+        "until": ("timestamp", operator.le),
+    },
+)
+_PURGE = Statement(
+    "audit_entries.purge_before",
+    delete(audit_entries).where(
+        *where_equal(audit_entries, ()),
+        audit_entries.c.timestamp < parameter(audit_entries.c.timestamp, "cutoff"),
+    ),
+    (TENANT, "cutoff"),
+    audit_entries,
+)
+
+
+class _AuditEntries(Repository):
+    async def save(self, entry: AuditEntry) -> None:
+        await _ENTRIES.save(self, entry)
+
+    async def query(
+        self,
+        *,
+        agent_id: str | None = None,
+        action_type: str | None = None,
+        verdict: AuditVerdictStr | None = None,
+        risk_level: ApprovalRiskLevel | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = 100,
+        after: AuditEntry | str | None = None,
+    ) -> tuple[AuditEntry, ...]:
+        name = _QUERY.name
+        filters = {
+            "agent_id": checks.optional(checks.text, agent_id, f"{name}: agent_id"),
+            "action_type": checks.optional(checks.text, action_type, f"{name}: action_type"),
+            "verdict": checks.optional(
+                checks.choice, verdict, get_args(AuditVerdictStr), f"{name}: verdict"
+            ),
+            "risk_level": checks.optional(
+                checks.choice, risk_level, ApprovalRiskLevel, f"{name}: risk_level"
+            ),
+            "since": checks.optional(checks.instant, since, f"{name}: since"),
+            "until": checks.optional(checks.instant, until, f"{name}: until"),
+        }
+        if since is not None and until is not None and until < since:
+            raise InvalidArgumentError(f"{name}: until lies before since")
+        return await _QUERY.fetch(self, filters, limit=limit, after=after)
+
+    async def purge_before(self, cutoff: datetime) -> int:
+        when = checks.instant(cutoff, f"{_PURGE.name}: cutoff")
+        return await self._session.execute(_PURGE, (self._tenant, when))

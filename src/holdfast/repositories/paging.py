@@ -1,0 +1,163 @@
+"""Lists: filters, a total order, key-set pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy import BigInteger, Column, ColumnElement, Table, bindparam, select, tuple_
+
+from holdfast import checks
+from holdfast.engines.base import CHUNK, Row, Statement
+from holdfast.errors import InvalidArgumentError
+from holdfast.mapping import Mapper
+from holdfast.repositories.base import Repository, parameter, where_equal
+from holdfast.schema.meta import TENANT
+
+__all__ = ["EntityListing", "Listing"]
+
+T = TypeVar("T")
+E = TypeVar("E", bound=BaseModel)
+
+Comparison = Callable[[Column[Any], Any], ColumnElement[bool]]
+
+
+class Listing(Generic[T]):
+    """A list method: which rows, in which order, as what.
+
+    ``order`` names columns that end in the key, so that the order is total; ``descending`` turns
+    all of them round, which lets one index serve both ways. ``filters`` gives, by parameter, the
+    column and how it is compared. A statement is built for each set of filters in use.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        table: Table,
+        columns: Sequence[ColumnElement[Any]],
+        decode: Callable[[Row], T],
+        *,
+        order: tuple[str, ...],
+        descending: bool = False,
+        filters: Mapping[str, tuple[str, Comparison]] | None = None,
+        where: ColumnElement[bool] | None = None,
+    ) -> None:
+        self.name = name
+        self._table = table
+        self._columns = columns
+        self._decode = decode
+        self._order = order
+        self._descending = descending
+        self._filters = dict(filters or {})
+        self._where = where
+        self._statements: dict[tuple[Any, ...], Statement] = {}
+
+    async def fetch(
+        self,
+        owner: Repository,
+        filters: Mapping[str, Any],
+        *,
+        limit: int | None = None,
+        after: Any = None,
+        offset: int = 0,
+    ) -> tuple[T, ...]:
+        """Entities in order: at most ``limit``, from behind ``after``, past ``offset`` more."""
+        checks.limit(limit, place=f"{self.name}: limit")
+        checks.limit(
+            checks.integer(offset, f"{self.name}: offset"), place=f"{self.name}: offset", least=0
+        )
+        used = {name: value for name, value in filters.items() if value is not None}
+        behind = None if after is None else await self._behind(owner, after)
+        shape = (tuple(used), behind is not None, limit is not None, offset > 0)
+        statement = self._statements.get(shape)
+        if statement is None:
+            statement = self._statements[shape] = self._build(*shape)
+        arguments: list[Any] = [owner._tenant, *used.values(), *(behind or ())]
+        if limit is not None:
+            arguments.append(limit)
+        if offset:
+            arguments.append(offset)
+        decode = self._decode
+        session = owner._session
+        if limit is not None and limit <= CHUNK:
+            rows = await session.fetch(statement, tuple(arguments), at_most=limit)
+            return tuple([decode(row) for row in rows])
+        entities: list[T] = []
+        async with aclosing(session.stream(statement, tuple(arguments))) as pieces:  # type: ignore[type-var]
+            async for rows in pieces:
+                entities.extend([decode(row) for row in rows])
+        return tuple(entities)
+
+    async def _behind(self, owner: Repository, after: Any) -> tuple[Any, ...]:
+        """The values of the order's columns at the place where a page begins: here, of a key."""
+        key: tuple[str, ...] = self._table.info["key"]
+        values = after if isinstance(after, tuple) else (after,)
+        if len(values) != len(key) or not all(isinstance(value, str) for value in values):
+            raise InvalidArgumentError(
+                f"{self.name}: after must be the last entry seen, or its {'/'.join(key)}"
+            )
+        for name, value in zip(key, values, strict=True):
+            checks.text(value, f"{self.name}: after ({name})")
+        if set(self._order) == set(key):  # the key is the position
+            given = dict(zip(key, values, strict=True))
+            return tuple(given[name] for name in self._order)
+        statement = self._statements.setdefault(
+            ("after",),
+            Statement(
+                f"{self.name} (after)",
+                select(*(self._table.c[name] for name in self._order)).where(
+                    *where_equal(self._table, key)
+                ),
+                (TENANT, *key),
+                self._table,
+            ),
+        )
+        row = await owner._session.get(statement, (owner._tenant, *values))
+        if row is None:
+            raise InvalidArgumentError(
+                f"{self.name}: after names a record that does not exist (any more); "
+                "pass the last entry itself instead of its key"
+            )
+        return tuple(row)[: len(self._order)]
+
+    def _build(self, used: tuple[str, ...], behind: bool, limited: bool, offset: bool) -> Statement:
+        table = self._table
+        expression = select(*self._columns).where(*where_equal(table, ()))
+        parameters: list[str] = [TENANT]
+        for name in used:
+            column, compare = self._filters[name]
+            expression = expression.where(
+                compare(table.c[column], parameter(table.c[column], name))
+            )
+            parameters.append(name)
+        if self._where is not None:
+            expression = expression.where(self._where)
+        order = [table.c[name] for name in self._order]
+        if behind:
+            place = tuple_(*(parameter(column, f"after_{column.name}") for column in order))
+            here = tuple_(*order)
+            expression = expression.where(here < place if self._descending else here > place)
+            parameters.extend(f"after_{column.name}" for column in order)
+        expression = expression.order_by(*(c.desc() if self._descending else c for c in order))
+        if limited:
+            expression = expression.limit(bindparam("limit", type_=BigInteger))
+            parameters.append("limit")
+        if offset:
+            expression = expression.offset(bindparam("offset", type_=BigInteger))
+            parameters.append("offset")
+        return Statement(self.name, expression, tuple(parameters), table)
+
+
+class EntityListing(Listing[E]):
+    """A list of entities, where an entity says its own place."""
+
+    def __init__(self, name: str, mapper: Mapper[E], **options: Any) -> None:
+        super().__init__(name, mapper.table, mapper.columns, mapper.decode, **options)
+        self._mapper = mapper
+
+    async def _behind(self, owner: Repository, after: Any) -> tuple[Any, ...]:
+        if isinstance(after, self._mapper.entity):
+            return self._mapper.encode_fields(after, self._order)
+        return await super()._behind(owner, after)

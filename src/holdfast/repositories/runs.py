@@ -1,0 +1,257 @@
+"""Running agents: checkpoints, heartbeats, parked contexts, state."""
+
+from __future__ import annotations
+
+import operator
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from sqlalchemy import literal_column
+
+from holdfast import checks
+from holdfast.entities import AgentRuntimeState, Checkpoint, Heartbeat, ParkedContext
+from holdfast.errors import InvalidArgumentError
+from holdfast.repositories.base import Repository, delete_by, provide
+from holdfast.repositories.paging import EntityListing
+from holdfast.repositories.shapes import Keyed
+from holdfast.schema.runs import agent_states, checkpoints, heartbeats, parked_contexts
+
+__all__ = [
+    "AgentStateRepository",
+    "CheckpointRepository",
+    "HeartbeatRepository",
+    "ParkedContextRepository",
+    "RunRepositories",
+]
+
+
+@runtime_checkable
+class CheckpointRepository(Protocol):
+    """Where an execution can be resumed, by ``id``."""
+
+    async def save(self, checkpoint: Checkpoint) -> None:
+        """Insert, or replace the stored checkpoint."""
+
+    async def get_latest(
+        self, *, execution_id: str | None = None, task_id: str | None = None
+    ) -> Checkpoint | None:
+        """The highest ``turn_number`` of what matches both; of equals the newest, then greatest id.
+
+        At least one of the two must be given.
+        """
+
+    async def delete_by_execution(self, execution_id: str) -> int:
+        """How many there were."""
+
+
+@runtime_checkable
+class HeartbeatRepository(Protocol):
+    """The last sign of life of each execution, by ``execution_id``."""
+
+    async def save(self, heartbeat: Heartbeat) -> None:
+        """Insert, or replace the stored heartbeat."""
+
+    async def get(self, execution_id: str) -> Heartbeat | None: ...
+
+    async def get_stale(
+        self,
+        threshold: datetime,
+        *,
+        limit: int | None = None,
+        after: Heartbeat | str | None = None,
+    ) -> tuple[Heartbeat, ...]:
+        """Those that beat last before ``threshold`` (not at it), oldest first."""
+
+    async def delete(self, execution_id: str) -> bool: ...
+
+
+@runtime_checkable
+class ParkedContextRepository(Protocol):
+    """Executions that wait for an approval, by ``id``."""
+
+    async def save(self, context: ParkedContext) -> None:
+        """Insert, or replace the stored context."""
+
+    async def get(self, parked_id: str) -> ParkedContext | None: ...
+
+    async def get_by_approval(self, approval_id: str) -> ParkedContext | None:
+        """The newest that waits for this approval; of equals the greatest id."""
+
+    async def get_by_agent(
+        self, agent_id: str, *, limit: int | None = None, after: ParkedContext | str | None = None
+    ) -> tuple[ParkedContext, ...]:
+        """Newest first; equal times by id, the greatest first."""
+
+    async def delete(self, parked_id: str) -> bool: ...
+
+
+@runtime_checkable
+class AgentStateRepository(Protocol):
+    """What each agent does right now, by ``agent_id``."""
+
+    async def save(self, state: AgentRuntimeState) -> None:
+        """Insert, or replace the stored state."""
+
+    async def get(self, agent_id: str) -> AgentRuntimeState | None: ...
+
+    async def get_active(
+        self, *, limit: int | None = None, after: AgentRuntimeState | str | None = None
+    ) -> tuple[AgentRuntimeState, ...]:
+        """Those not idle, the latest activity first; equal times by agent, the greatest first."""
+
+    async def delete(self, agent_id: str) -> bool: ...
+
+
+class RunRepositories(Protocol):
+    """The repositories of this module, as a backend or a transaction offers them."""
+
+    @property
+    def checkpoints(self) -> CheckpointRepository:
+        return provide(self, _Checkpoints)
+
+    @property
+    def heartbeats(self) -> HeartbeatRepository:
+        return provide(self, _Heartbeats)
+
+    @property
+    def parked_contexts(self) -> ParkedContextRepository:
+        return provide(self, _ParkedContexts)
+
+    @property
+    def agent_states(self) -> AgentStateRepository:
+        return provide(self, _AgentStates)
+
+
+_CHECKPOINTS = Keyed(checkpoints, Checkpoint)
+_LATEST = EntityListing(
+    "checkpoints.get_latest",
+    _CHECKPOINTS.mapper,
+    order=("turn_number", "created_at", "id"),
+    descending=True,
+    filters={
+        "execution_id": ("execution_id", operator.eq),
+        "task_id": ("task_id", operator.eq),
+    },
+)
+_DELETE_BY_EXECUTION = delete_by("checkpoints.delete_by_execution", checkpoints, ("execution_id",))
+
+
+class _Checkpoints(Repository):
+    async def save(self, checkpoint: Checkpoint) -> None:
+        await _CHECKPOINTS.save(self, checkpoint)
+
+    async def get_latest(
+        self, *, execution_id: str | None = None, task_id: str | None = None
+    ) -> Checkpoint | None:
+        name = _LATEST.name
+        if execution_id is None and task_id is None:
+            raise InvalidArgumentError(f"{name} needs execution_id, task_id or both")
+        filters = {
+            "execution_id": checks.optional(
+                checks.not_blank, execution_id, f"{name}: execution_id"
+            ),
+            "task_id": checks.optional(checks.not_blank, task_id, f"{name}: task_id"),
+        }
+        found = await _LATEST.fetch(self, filters, limit=1)
+        return found[0] if found else None
+
+    async def delete_by_execution(self, execution_id: str) -> int:
+        checks.not_blank(execution_id, f"{_DELETE_BY_EXECUTION.name}: execution_id")
+        return await self._session.execute(_DELETE_BY_EXECUTION, (self._tenant, execution_id))
+
+
+_HEARTBEATS = Keyed(heartbeats, Heartbeat)
+_STALE = EntityListing(
+    "heartbeats.get_stale",
+    _HEARTBEATS.mapper,
+    order=("last_heartbeat_at", "execution_id"),
+    filters={"threshold": ("last_heartbeat_at", operator.lt)},
+)
+
+
+class _Heartbeats(Repository):
+    async def save(self, heartbeat: Heartbeat) -> None:
+        await _HEARTBEATS.save(self, heartbeat)
+
+    async def get(self, execution_id: str) -> Heartbeat | None:
+        return await _HEARTBEATS.get(self, execution_id)
+
+    async def get_stale(
+        self,
+        threshold: datetime,
+        *,
+        limit: int | None = None,
+        after: Heartbeat | str | None = None,
+    ) -> tuple[Heartbeat, ...]:
+        filters = {"threshold": checks.instant(threshold, f"{_STALE.name}: threshold")}
+        return await _STALE.fetch(self, filters, limit=limit, after=after)
+
+    async def delete(self, execution_id: str) -> bool:
+        return await _HEARTBEATS.delete(self, execution_id)
+
+
+_PARKED = Keyed(parked_contexts, ParkedContext)
+_BY_AGENT = EntityListing(
+    "parked_contexts.get_by_agent",
+    _PARKED.mapper,
+    order=("parked_at", "id"),
+    descending=True,
+    filters={"agent_id": ("agent_id", operator.eq)},
+)
+_BY_APPROVAL = EntityListing(
+    "parked_contexts.get_by_approval",
+    _PARKED.mapper,
+    order=("parked_at", "id"),
+    descending=True,
+    filters={"approval_id": ("approval_id", operator.eq)},
+)
+
+
+class _ParkedContexts(Repository):
+    async def save(self, context: ParkedContext) -> None:
+        await _PARKED.save(self, context)
+
+    async def get(self, parked_id: str) -> ParkedContext | None:
+        return await _PARKED.get(self, parked_id)
+
+    async def get_by_approval(self, approval_id: str) -> ParkedContext | None:
+        name = _BY_APPROVAL.name
+        filters = {"approval_id": checks.not_blank(approval_id, f"{name}: approval_id")}
+        found = await _BY_APPROVAL.fetch(self, filters, limit=1)
+        return found[0] if found else None
+
+    async def get_by_agent(
+        self, agent_id: str, *, limit: int | None = None, after: ParkedContext | str | None = None
+    ) -> tuple[ParkedContext, ...]:
+        filters = {"agent_id": checks.not_blank(agent_id, f"{_BY_AGENT.name}: agent_id")}
+        return await _BY_AGENT.fetch(self, filters, limit=limit, after=after)
+
+    async def delete(self, parked_id: str) -> bool:
+        return await _PARKED.delete(self, parked_id)
+
+
+_STATES = Keyed(agent_states, AgentRuntimeState)
+_ACTIVE = EntityListing(
+    "agent_states.get_active",
+    _STATES.mapper,
+    order=("last_activity_at", "agent_id"),
+    descending=True,
+    # A literal, so that both planners see that the partial index on busy agents serves.
+    where=agent_states.c.status != literal_column("'idle'"),
+)
+
+
+class _AgentStates(Repository):
+    async def save(self, state: AgentRuntimeState) -> None:
+        await _STATES.save(self, state)
+
+    async def get(self, agent_id: str) -> AgentRuntimeState | None:
+        return await _STATES.get(self, agent_id)
+
+    async def get_active(
+        self, *, limit: int | None = None, after: AgentRuntimeState | str | None = None
+    ) -> tuple[AgentRuntimeState, ...]:
+        return await _ACTIVE.fetch(self, {}, limit=limit, after=after)
+
+    async def delete(self, agent_id: str) -> bool:
+        return await _STATES.delete(self, agent_id)

@@ -1,0 +1,57 @@
+"""What agents say to each other."""
+
+from __future__ import annotations
+
+import operator
+from typing import Protocol, runtime_checkable
+
+from holdfast import checks
+from holdfast.entities import Message
+from holdfast.repositories.base import Repository, provide
+from holdfast.repositories.paging import EntityListing
+from holdfast.repositories.shapes import AppendOnly
+from holdfast.schema.talk import messages
+
+__all__ = ["MessageRepository", "TalkRepositories"]
+
+
+@runtime_checkable
+class MessageRepository(Protocol):
+    """Messages by ``id``, written once."""
+
+    async def save(self, message: Message) -> None:
+        """Insert; `DuplicateRecordError` if the id is taken."""
+
+    async def get_history(
+        self, channel: str, *, limit: int | None = None, after: Message | str | None = None
+    ) -> tuple[Message, ...]:
+        """One channel, newest first; equal times by id, the greatest first."""
+
+
+class TalkRepositories(Protocol):
+    """The repositories of this module, as a backend or a transaction offers them."""
+
+    @property
+    def messages(self) -> MessageRepository:
+        return provide(self, _Messages)
+
+
+_MESSAGES = AppendOnly(messages, Message)
+_HISTORY = EntityListing(
+    "messages.get_history",
+    _MESSAGES.mapper,
+    order=("timestamp", "id"),
+    descending=True,
+    filters={"channel": ("channel", operator.eq)},
+)
+
+
+class _Messages(Repository):
+    async def save(self, message: Message) -> None:
+        await _MESSAGES.save(self, message)
+
+    async def get_history(
+        self, channel: str, *, limit: int | None = None, after: Message | str | None = None
+    ) -> tuple[Message, ...]:
+        filters = {"channel": checks.not_blank(channel, f"{_HISTORY.name}: channel")}
+        return await _HISTORY.fetch(self, filters, limit=limit, after=after)

@@ -1,0 +1,304 @@
+"""Tasks and projects."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Protocol, runtime_checkable
+
+from sqlalchemy import Select, func, literal_column, select, update
+
+from holdfast import checks
+from holdfast.engines.base import Statement
+from holdfast.entities import (
+    Priority,
+    Project,
+    ProjectStatus,
+    Task,
+    TaskStatus,
+)
+from holdfast.errors import RecordNotFoundError
+from holdfast.mapping import next_moment
+from holdfast.repositories.base import (
+    Repository,
+    insert,
+    parameter,
+    provide,
+    update_by,
+)
+from holdfast.repositories.paging import EntityListing, Listing
+from holdfast.repositories.shapes import Keyed
+from holdfast.schema.functions import json_texts
+from holdfast.schema.meta import TENANT
+from holdfast.schema.work import projects, tasks
+
+__all__ = [
+    "ProjectRepository",
+    "TaskRepository",
+    "WorkRepositories",
+]
+
+
+@runtime_checkable
+class TaskRepository(Protocol):
+    """Tasks by ``id``."""
+
+    async def save(self, task: Task) -> None:
+        """Insert, or replace the stored task. Checks neither transitions nor versions."""
+
+    async def get(self, task_id: str) -> Task | None: ...
+
+    async def list_tasks(
+        self,
+        *,
+        status: TaskStatus | None = None,
+        assigned_to: str | None = None,
+        project: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        after: Task | str | None = None,
+    ) -> tuple[Task, ...]:
+        """In order of ``id``. For pages prefer ``after`` (the last task seen, or its id)."""
+
+    async def count_tasks(
+        self,
+        *,
+        status: TaskStatus | None = None,
+        assigned_to: str | None = None,
+        project: str | None = None,
+    ) -> int: ...
+
+    async def delete(self, task_id: str) -> bool: ...
+
+    async def claim(self, agent_id: str, *, project: str | None = None) -> Task | None:
+        """Hand the next claimable task to this caller and no other, across processes.
+
+        Claimable is a task with status ``created`` whose dependencies are all ``completed`` (one
+        that is not stored is not), and whose delegation chain does not hold ``agent_id``. The
+        highest priority goes first, then the first saved. The task comes back as it is stored
+        now: ``assigned`` to ``agent_id``. ``None``: nothing is claimable at the moment.
+        """
+
+
+@runtime_checkable
+class ProjectRepository(Protocol):
+    """Projects by ``id``."""
+
+    async def save(self, project: Project) -> None:
+        """Insert, or replace the stored project."""
+
+    async def create(self, project: Project) -> None:
+        """Insert only: `DuplicateRecordError` if the id is taken."""
+
+    async def update(self, project: Project) -> None:
+        """Replace only: `RecordNotFoundError` if there is none."""
+
+    async def get(self, project_id: str) -> Project | None: ...
+
+    async def list_projects(
+        self,
+        *,
+        status: ProjectStatus | None = None,
+        lead: str | None = None,
+        limit: int | None = None,
+        after: Project | str | None = None,
+    ) -> tuple[Project, ...]:
+        """In order of ``id``."""
+
+    async def delete(self, project_id: str) -> bool: ...
+
+
+class WorkRepositories(Protocol):
+    """The repositories of this module, as a backend or a transaction offers them."""
+
+    @property
+    def tasks(self) -> TaskRepository:
+        return provide(self, _Tasks)
+
+    @property
+    def projects(self) -> ProjectRepository:
+        return provide(self, _Projects)
+
+
+_PRIORITIES = tuple(priority.value for priority in Priority)
+
+_TASKS = Keyed(
+    tasks,
+    Task,
+    derived={
+        "priority_rank": lambda task: _PRIORITIES.index(task.priority),
+        "first_saved": lambda task: next_moment(),
+    },
+    keep=("first_saved",),
+)
+_TASK_FILTERS = {
+    "status": ("status", operator.eq),
+    "assigned_to": ("assigned_to", operator.eq),
+    "project": ("project", operator.eq),
+}
+_LIST_TASKS = EntityListing(
+    "tasks.list_tasks",
+    _TASKS.mapper,
+    order=("id",),
+    filters=_TASK_FILTERS,
+)
+_COUNT_TASKS = Listing(
+    "tasks.count_tasks",
+    tasks,
+    (func.count().label("tasks"),),
+    lambda row: int(row[0]),
+    order=(),
+    filters=_TASK_FILTERS,
+)
+
+
+def _claim(*, in_project: bool) -> Statement:
+    row, other = tasks.alias("row"), tasks.alias("other")
+    needed = json_texts(row.c.dependencies, "needed")
+    # Correlated by name: left to itself, SQLAlchemy looks only one level up and joins `row` anew,
+    # without its tenant.
+    completed: Select[Any] = (
+        select(literal_column("1"))
+        .select_from(other)
+        .where(
+            other.c.tenant == row.c.tenant,
+            other.c.id == needed.c.value,
+            # Literals, so that both planners see which partial index serves.
+            other.c.status == literal_column("'completed'"),
+        )
+        .correlate(row, needed)
+    )
+    unmet: Select[Any] = (
+        select(literal_column("1")).select_from(needed).where(~completed.exists()).correlate(row)
+    )
+    agent = parameter(tasks.c.assigned_to, "agent_id")
+    above = json_texts(row.c.delegation_chain, "above")
+    delegated: Select[Any] = (
+        select(literal_column("1")).select_from(above).where(above.c.value == agent).correlate(row)
+    )
+    claimable = [
+        row.c.tenant == parameter(row.c.tenant),
+        row.c.status == literal_column("'created'"),
+        ~unmet.exists(),
+        ~delegated.exists(),
+    ]
+    if in_project:
+        claimable.append(row.c.project == parameter(row.c.project))
+    # A row that another transaction is just taking is passed over; the engine without row locks
+    # has one writer at a time.
+    chosen = (
+        select(row.c.id)
+        .where(*claimable)
+        .order_by(row.c.priority_rank, row.c.first_saved, row.c.id)
+        .limit(literal_column("1"))
+        .with_for_update(skip_locked=True, of=row)
+    )
+    expression = (
+        update(tasks)
+        .values(status=literal_column("'assigned'"), assigned_to=agent)
+        .where(tasks.c.tenant == parameter(tasks.c.tenant), tasks.c.id == chosen.scalar_subquery())
+        .returning(*_TASKS.mapper.columns)
+    )
+    parameters = (TENANT, "agent_id", "project") if in_project else (TENANT, "agent_id")
+    return Statement("tasks.claim", expression, parameters, tasks)
+
+
+_CLAIM = _claim(in_project=False)
+_CLAIM_IN_PROJECT = _claim(in_project=True)
+
+
+class _Tasks(Repository):
+    async def save(self, task: Task) -> None:
+        await _TASKS.save(self, task)
+
+    async def get(self, task_id: str) -> Task | None:
+        return await _TASKS.get(self, task_id)
+
+    async def list_tasks(
+        self,
+        *,
+        status: TaskStatus | None = None,
+        assigned_to: str | None = None,
+        project: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        after: Task | str | None = None,
+    ) -> tuple[Task, ...]:
+        filters = _task_filters(_LIST_TASKS.name, status, assigned_to, project)
+        return await _LIST_TASKS.fetch(self, filters, limit=limit, after=after, offset=offset)
+
+    async def count_tasks(
+        self,
+        *,
+        status: TaskStatus | None = None,
+        assigned_to: str | None = None,
+        project: str | None = None,
+    ) -> int:
+        filters = _task_filters(_COUNT_TASKS.name, status, assigned_to, project)
+        return (await _COUNT_TASKS.fetch(self, filters, limit=1))[0]
+
+    async def delete(self, task_id: str) -> bool:
+        return await _TASKS.delete(self, task_id)
+
+    async def claim(self, agent_id: str, *, project: str | None = None) -> Task | None:
+        arguments = [self._tenant, checks.not_blank(agent_id, "tasks.claim: agent_id")]
+        if project is not None:
+            arguments.append(checks.not_blank(project, "tasks.claim: project"))
+        statement = _CLAIM if project is None else _CLAIM_IN_PROJECT
+        rows = await self._session.returning(statement, tuple(arguments))
+        return _TASKS.mapper.decode(rows[0]) if rows else None
+
+
+def _task_filters(
+    name: str, status: TaskStatus | None, assigned_to: str | None, project: str | None
+) -> dict[str, str | None]:
+    return {
+        "status": checks.optional(checks.choice, status, TaskStatus, f"{name}: status"),
+        "assigned_to": checks.optional(checks.text, assigned_to, f"{name}: assigned_to"),
+        "project": checks.optional(checks.text, project, f"{name}: project"),
+    }
+
+
+_PROJECTS = Keyed(projects, Project)
+_CREATE_PROJECT = insert("projects.create", projects, _PROJECTS.mapper.parameters)
+_UPDATE_PROJECT = update_by("projects.update", projects, _PROJECTS.mapper.parameters)
+_LIST_PROJECTS = EntityListing(
+    "projects.list_projects",
+    _PROJECTS.mapper,
+    order=("id",),
+    filters={"status": ("status", operator.eq), "lead": ("lead", operator.eq)},
+)
+
+
+class _Projects(Repository):
+    async def save(self, project: Project) -> None:
+        await _PROJECTS.save(self, project)
+
+    async def create(self, project: Project) -> None:
+        arguments = _PROJECTS.mapper.encode(self._tenant, project)
+        await self._session.write(_CREATE_PROJECT, arguments)
+
+    async def update(self, project: Project) -> None:
+        arguments = _PROJECTS.mapper.encode(self._tenant, project)
+        if not await self._session.execute(_UPDATE_PROJECT, arguments):
+            raise RecordNotFoundError(f"projects.update: there is no project {project.id!r}")
+
+    async def get(self, project_id: str) -> Project | None:
+        return await _PROJECTS.get(self, project_id)
+
+    async def list_projects(
+        self,
+        *,
+        status: ProjectStatus | None = None,
+        lead: str | None = None,
+        limit: int | None = None,
+        after: Project | str | None = None,
+    ) -> tuple[Project, ...]:
+        name = _LIST_PROJECTS.name
+        filters = {
+            "status": checks.optional(checks.choice, status, ProjectStatus, f"{name}: status"),
+            "lead": checks.optional(checks.text, lead, f"{name}: lead"),
+        }
+        return await _LIST_PROJECTS.fetch(self, filters, limit=limit, after=after)
+
+    async def delete(self, project_id: str) -> bool:
+        return await _PROJECTS.delete(self, project_id)

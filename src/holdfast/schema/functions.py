@@ -1,0 +1,33 @@
+"""The few SQL functions that the engines spell differently."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, TableValuedAlias, Text, column
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
+
+__all__ = ["json_texts"]
+
+
+class holdfast_json_texts(GenericFunction[Any]):  # noqa: N801 - SQL functions are lower case
+    """The elements of a JSON array of texts, as rows of one column, ``value``."""
+
+    inherit_cache = True
+
+
+@compiles(holdfast_json_texts, "sqlite")
+def _sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each{compiler.function_argspec(element, **options)}"
+
+
+@compiles(holdfast_json_texts, "postgresql")
+def _postgresql(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_array_elements_text{compiler.function_argspec(element, **options)}"
+
+
+def json_texts(array: ColumnElement[Any], name: str) -> TableValuedAlias:
+    """The elements of a JSON array of texts as a table of one column, ``value``."""
+    return holdfast_json_texts(array).table_valued(column("value", Text)).alias(name)

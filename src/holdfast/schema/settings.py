@@ -1,0 +1,18 @@
+"""Settings: small texts by namespace and key."""
+
+from __future__ import annotations
+
+from holdfast.schema.meta import column, store_table
+from holdfast.schema.types import STRING
+
+__all__ = ["settings"]
+
+settings = store_table(
+    "settings",
+    column("namespace", STRING),
+    column("key", STRING),
+    column("value", STRING),
+    # Compared and returned as the text it was given, never as an instant.
+    column("updated_at", STRING),
+    key=("namespace", "key"),
+)

@@ -1,0 +1,24 @@
+"""What agents say to each other."""
+
+from __future__ import annotations
+
+from holdfast.schema.meta import column, index, store_table
+from holdfast.schema.types import STRING, JsonText, Timestamp
+
+__all__ = ["messages"]
+
+messages = store_table(
+    "messages",
+    column("id", STRING),
+    column("timestamp", Timestamp()),
+    column("sender", STRING),
+    column("to", STRING),
+    column("type", STRING),
+    column("priority", STRING),
+    column("channel", STRING),
+    column("parts", JsonText()),
+    column("metadata", JsonText()),
+    index("ix_messages_channel", "channel", "timestamp", "id"),
+    index("ix_messages_timestamp", "timestamp", "id"),
+    key=("id",),
+)

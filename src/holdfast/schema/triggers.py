@@ -1,0 +1,90 @@
+"""Rules over several rows that a constraint cannot say, kept by triggers on both engines."""
+
+from __future__ import annotations
+
+from sqlalchemy import DDL, Connection, Table, event, text
+
+__all__ = ["TRIGGERS", "existing", "keep_one"]
+
+#: Every trigger by name, with the statements that create and drop it on each dialect.
+TRIGGERS: dict[str, dict[str, tuple[list[str], list[str]]]] = {}
+
+_SQLITE = """
+CREATE TRIGGER {name}_{event} BEFORE {event} ON {table}
+WHEN {old} {unless} AND NOT EXISTS (
+  SELECT 1 FROM {table} o WHERE o.tenant = OLD.tenant AND o.id <> OLD.id AND {other})
+BEGIN SELECT RAISE(ABORT, 'holdfast:{name}'); END
+"""
+
+# The lock is per tenant and rule, and held to the end of the transaction: without it two
+# transactions would each see the other's row still there.
+_FUNCTION = """
+CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF {old} AND (TG_OP = 'DELETE' OR NOT ({new})) THEN
+    PERFORM pg_advisory_xact_lock(hashtextextended('{name}:' || OLD.tenant, 0));
+    IF NOT EXISTS (SELECT 1 FROM {table} o
+                   WHERE o.tenant = OLD.tenant AND o.id <> OLD.id AND {other}) THEN
+      RAISE EXCEPTION 'holdfast:{name}' USING ERRCODE = 'check_violation',
+        CONSTRAINT = '{name}', TABLE = '{table}';
+    END IF;
+  END IF;
+  RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+END $$
+"""
+
+_TRIGGER = """
+CREATE TRIGGER {name} BEFORE UPDATE OR DELETE ON {table}
+FOR EACH ROW EXECUTE FUNCTION {name}()
+"""
+
+
+def keep_one(table: Table, rule: str, *, holds: str) -> None:
+    """Refuse the update or delete after which no row of the tenant ``holds`` any more.
+
+    ``holds`` is an SQL condition on ``{row}``. A broken rule is a ``ConstraintViolationError``
+    with the token ``<table>.<rule>``.
+    """
+    name = f"ck_{table.name}_{rule}"
+    words = {
+        "name": name,
+        "table": table.name,
+        "old": holds.format(row="OLD"),
+        "new": holds.format(row="NEW"),
+        "other": holds.format(row="o"),
+    }
+    sqlite_up = [
+        _SQLITE.format(**words, event="UPDATE", unless=f"AND NOT ({words['new']})"),
+        _SQLITE.format(**words, event="DELETE", unless=""),
+    ]
+    TRIGGERS[name] = {
+        "sqlite": (sqlite_up, [f"DROP TRIGGER {name}_{e}" for e in ("UPDATE", "DELETE")]),
+        "postgresql": (
+            [_FUNCTION.format(**words), _TRIGGER.format(**words)],
+            [f"DROP TRIGGER {name} ON {table.name}", f"DROP FUNCTION {name}()"],
+        ),
+    }
+    for dialect, (up, _) in TRIGGERS[name].items():
+        for statement in up:
+            event.listen(
+                table,
+                "after_create",
+                DDL(statement.replace("%", "%%")).execute_if(dialect=dialect),  # type: ignore[no-untyped-call]
+            )
+
+
+_EXISTING = {
+    "sqlite": "SELECT name FROM sqlite_schema WHERE type = 'trigger'",
+    "postgresql": "SELECT tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+    " WHERE NOT tgisinternal AND c.relnamespace = current_schema()::regnamespace",
+}
+
+
+def existing(connection: Connection) -> set[str]:
+    """The triggers a database has: those of a complete rule by its name in `TRIGGERS`."""
+    names = set(connection.execute(text(_EXISTING[connection.dialect.name])).scalars())
+    for rule in TRIGGERS:  # SQLite keeps it with two triggers: both or it is not kept
+        halves = {f"{rule}_UPDATE", f"{rule}_DELETE"}
+        if halves <= names:
+            names = names - halves | {rule}
+    return names

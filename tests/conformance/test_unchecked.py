@@ -1,0 +1,181 @@
+"""Entities made without validation (`model_copy`): refused alike, or stored and read alike."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import pytest
+from pydantic import ValidationError
+
+from holdfast import (
+    DataPart,
+    InvalidArgumentError,
+    Message,
+    PersistenceBackend,
+)
+from holdfast.schema import metadata
+from holdfast.schema.types import REAL
+
+from .samples import full
+from .test_bad_input import run_sql
+from .test_whole_objects import READ
+
+
+def changed(name: str, **fields: Any) -> Any:
+    return full()[name].model_copy(update=fields)
+
+
+async def save(backend: PersistenceBackend, name: str, **fields: Any) -> None:
+    await getattr(backend, name).save(changed(name, **fields))
+
+
+FLOATS = [
+    (name, column.name)
+    for name, table in metadata.tables.items()
+    for column in table.columns
+    if column.type is REAL
+]
+
+
+async def test_numbers_are_finite(backend: PersistenceBackend) -> None:
+    for name, field in FLOATS:
+        for number in (math.nan, math.inf, -math.inf):
+            with pytest.raises(InvalidArgumentError, match=f"{name}.+{field}"):
+                await save(backend, name, **{field: number})
+    assert not any(table.rows for table in (await backend.status()).tables.values())
+
+
+WRONG: list[tuple[str, str, Any]] = [
+    ("tasks", "budget_limit", "much"),
+    ("tasks", "budget_limit", "1"),
+    ("tasks", "max_retries", 1.5),
+    ("tasks", "max_retries", True),
+    ("tasks", "priority", "urgent"),
+    ("users", "must_change_password", "yes"),
+    ("users", "must_change_password", 7),
+    ("cost_records", "cache_hit", "no"),
+    ("heartbeats", "last_heartbeat_at", "2026-01-31"),
+    ("heartbeats", "last_heartbeat_at", datetime(2026, 1, 31)),  # noqa: DTZ001 - the point
+    ("heartbeats", "agent_id", 7),
+    ("checkpoints", "context_json", '{"a": "\\u0000'),
+    ("checkpoints", "context_json", {"a": 1}),
+]
+
+
+@pytest.mark.parametrize(("name", "field", "value"), WRONG)
+async def test_a_value_of_another_type_is_refused_or_read_as_the_model_reads_it(
+    backend: PersistenceBackend, name: str, field: str, value: Any
+) -> None:
+    entity = changed(name, **{field: value})
+    try:
+        await getattr(backend, name).save(entity)
+    except InvalidArgumentError:
+        assert not any(table.rows for table in (await backend.status()).tables.values())
+    else:
+        valid = type(entity).model_validate(dict(entity))
+        assert await READ[name](backend, full()[name]) == valid
+
+
+BROKEN: list[tuple[str, dict[str, Any]]] = [
+    ("tasks", {"title": None}),
+    ("tasks", {"title": " "}),
+    ("tasks", {"reviewers": None}),
+    ("tasks", {"reviewers": ("a", "a")}),
+    ("tasks", {"status": "done"}),
+    ("tasks", {"status": "created"}),
+    ("tasks", {"deadline": "tomorrow"}),
+    ("users", {"created_at": None}),
+    ("users", {"org_roles": ("king",)}),
+    ("users", {"scoped_departments": ()}),
+    ("messages", {"parts": ()}),
+    ("messages", {"id": "7"}),
+    ("audit_entries", {"arguments_hash": "short"}),
+    ("audit_entries", {"verdict": "maybe"}),
+    ("artifacts", {"size_bytes": -1}),
+    ("artifacts", {"path": None}),
+    ("checkpoints", {"turn_number": -1}),
+    ("checkpoints", {"context_json": "[]"}),
+    ("projects", {"budget": -1.0}),
+    ("cost_records", {"cost_usd": -0.5}),
+    ("agent_states", {"turn_count": -1}),
+    ("agent_states", {"accumulated_cost_usd": -0.5}),
+    ("agent_states", {"started_at": None}),
+    ("agent_states", {"execution_id": None}),
+    ("agent_states", {"status": "idle"}),
+]
+
+
+async def test_what_could_not_be_read_back_is_not_stored(backend: PersistenceBackend) -> None:
+    for name, fields in BROKEN:
+        with pytest.raises(InvalidArgumentError, match=name) as caught:
+            await save(backend, name, **fields)
+        assert caught.value.is_retryable is False
+    assert not any(table.rows for table in (await backend.status()).tables.values())
+
+
+RULES = {
+    "artifacts": "size_bytes = -1",
+    "checkpoints": "turn_number = -1",
+    "projects": "budget = -1",
+    "agent_states": "turn_count = -1",
+    "agent_states ": "status = 'idle'",
+    "agent_states  ": "started_at = NULL",
+    "tasks": "title = NULL",
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+async def test_rules_of_a_row_are_the_databases_too(backend: PersistenceBackend, name: str) -> None:
+    table = name.strip()
+    await save(backend, table)
+    with pytest.raises((sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)):
+        await run_sql(backend, f"UPDATE {table} SET {RULES[name]}")
+    assert await READ[table](backend, full()[table]) == full()[table]
+
+
+HIDDEN = [
+    '{"a": "\\u0000", "a": 1}',
+    '{"\\u0000": 1}',
+    '{"a": {"b": ["\\ud800"]}, "a": 0}',
+    '{"a": "\\udc00\\ud800"}',
+    '{"a": "\\uD83E\\u0041"}',
+]
+
+
+@pytest.mark.parametrize("text", HIDDEN)
+async def test_what_is_no_text_is_found_wherever_it_hides(
+    backend: PersistenceBackend, text: str
+) -> None:
+    with pytest.raises(InvalidArgumentError):
+        await save(backend, "checkpoints", context_json=text)
+    with pytest.raises(InvalidArgumentError):
+        await save(backend, "parked_contexts", context_json=text)
+
+
+ODD_DATA: dict[str, Any] = {
+    "nan": {"k": math.nan},
+    "infinity": {"k": [-math.inf]},
+    "bytes": {"k": b"a"},
+    "moment": {"k": datetime(2026, 1, 31, tzinfo=UTC)},
+    "number as key": {"k": {1: 2}},
+    "very long integer": {"k": 10**5000},
+    "long integer": {"k": 10**400},
+    "empty": {},
+    "empty key": {"": {"": []}},
+}
+
+
+@pytest.mark.parametrize("name", ODD_DATA)
+async def test_data_is_refused_or_comes_back(backend: PersistenceBackend, name: str) -> None:
+    try:
+        part = DataPart(data=ODD_DATA[name])
+        message: Message = changed("messages", parts=(part,))
+        await backend.messages.save(message)
+    except (ValidationError, InvalidArgumentError):
+        assert await backend.messages.get_history("c") == ()
+    else:
+        assert await backend.messages.get_history("c") == (message,)

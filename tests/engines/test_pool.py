@@ -1,0 +1,315 @@
+"""The PostgreSQL pool, with connections that are only told to be some."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from holdfast import PersistenceConnectionError, PoolTimeoutError, PostgresConfig
+from holdfast.engines.postgres.connection import PooledConnection
+from holdfast.engines.postgres.pool import Pool
+
+
+class Raw:
+    """What the pool needs of a connection."""
+
+    def __init__(self) -> None:
+        self.closed = ""
+
+    def is_closed(self) -> bool:
+        return bool(self.closed)
+
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+        self.closed = "closed"
+
+    def terminate(self) -> None:
+        self.closed = "terminated"
+
+
+class Server:
+    """Opens connections, or is away."""
+
+    def __init__(self) -> None:
+        self.connections: list[Raw] = []
+        self.asked = 0
+        self.away = False
+        self.slow = asyncio.Event()
+        self.slow.set()
+
+    async def connect(self, _: PostgresConfig) -> Any:
+        self.asked += 1
+        await self.slow.wait()
+        if self.away:
+            raise PersistenceConnectionError("cannot connect to PostgreSQL at far: gone")
+        self.connections.append(Raw())
+        return self.connections[-1]
+
+    @property
+    def open(self) -> int:
+        return sum(not raw.closed for raw in self.connections)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+async def pools(server: Server) -> AsyncIterator[Any]:
+    made: list[Pool] = []
+
+    async def make(**options: Any) -> Pool:
+        settings = {"pool_max_size": 3, "pool_timeout_seconds": 0.2, **options}
+        config = PostgresConfig(database="d", username="u", password="secret", **settings)
+        made.append(Pool(config, server.connect))
+        await made[-1].open()
+        return made[-1]
+
+    yield make
+    for pool in made:
+        await pool.close()
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_it_opens_the_smallest_number_at_first(pools: Any, server: Server) -> None:
+    pool = await pools(pool_min_size=2)
+    await settle()
+    assert server.open == 2
+    stats = pool.stats()
+    assert (stats.size, stats.busy, stats.idle, stats.opened) == (2, 0, 2, 2)
+
+
+async def test_it_grows_when_needed_and_never_beyond(pools: Any, server: Server) -> None:
+    pool = await pools()
+    taken = [await pool.acquire() for _ in range(3)]
+    assert len({id(connection) for connection in taken}) == 3
+    waiting = [asyncio.ensure_future(pool.acquire()) for _ in range(5)]
+    await settle()
+    assert server.open == 3
+    assert pool.stats().waiting == 5
+    for connection in taken:
+        pool.release(connection)
+    done, _ = await asyncio.wait(waiting, timeout=0.05)
+    assert len(done) == 3
+    for future in waiting:
+        pool.release(await future)
+    assert server.open == 3
+
+
+async def test_who_came_first_is_served_first(pools: Any) -> None:
+    pool = await pools(pool_max_size=1)
+    held = await pool.acquire()
+    served = []
+
+    async def caller(n: int) -> None:
+        connection = await pool.acquire()
+        served.append(n)
+        await asyncio.sleep(0)
+        pool.release(connection)
+
+    callers = []
+    for n in range(6):
+        callers.append(asyncio.ensure_future(caller(n)))
+        await asyncio.sleep(0)
+    callers[2].cancel()
+    pool.release(held)
+    await asyncio.gather(*callers, return_exceptions=True)
+    assert served == [0, 1, 3, 4, 5]
+    assert pool.stats().busy == 0
+
+
+async def test_the_latest_returned_is_used_again(pools: Any, server: Server) -> None:
+    pool = await pools()
+    for _ in range(5):
+        pool.release(await pool.acquire())
+    assert server.asked == 1
+
+
+async def test_who_gets_none_in_time_is_told_how_many_are_busy(pools: Any) -> None:
+    pool = await pools(pool_max_size=2)
+    held = [await pool.acquire(), await pool.acquire()]
+    says = r"no connection within 0\.2.* s: 2 of 2 connections are busy, the longest for 0\.\d s"
+    with pytest.raises(PoolTimeoutError, match=says):
+        await pool.acquire()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    with pytest.raises(PoolTimeoutError):
+        await pool.acquire(begun + 0.05)  # a deadline of the caller's own
+    assert loop.time() - begun < 0.15
+    for connection in held:
+        pool.release(connection)
+    pool.release(await pool.acquire())
+    assert pool.stats().waiting == 0
+
+
+async def test_a_connection_that_came_too_late_is_not_lost(pools: Any) -> None:
+    """Handed over in the very moment in which the caller is cancelled."""
+    pool = await pools(pool_max_size=1)
+    held = await pool.acquire()
+    waiting = asyncio.ensure_future(pool.acquire())
+    await settle()
+    pool.release(held)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert pool.stats().busy == 0
+    pool.release(await pool.acquire())
+
+
+async def test_a_lost_connection_is_replaced(pools: Any, server: Server) -> None:
+    pool = await pools(pool_max_size=1)
+    held = await pool.acquire()
+    waiting = asyncio.ensure_future(pool.acquire())
+    await settle()
+    held.raw.terminate()
+    pool.release(held)
+    fresh = await waiting
+    assert fresh is not held
+    pool.release(fresh)
+    server.connections[-1].terminate()  # while it was idle
+    pool.release(await pool.acquire())
+    stats = pool.stats()
+    assert (stats.lost, stats.opened, stats.size) == (2, 3, 1)
+
+
+async def test_connections_retire(pools: Any, server: Server) -> None:
+    pool = await pools(max_connection_age_seconds=0.05, pool_max_size=1)
+    first = await pool.acquire()
+    await asyncio.sleep(0.06)
+    pool.release(first)  # past its age: closed on return
+    await settle()
+    assert first.raw.closed == "closed"
+    second = await pool.acquire()
+    assert second is not first
+    pool.release(second)
+    await asyncio.sleep(0.06)
+    third = await pool.acquire()  # past its age: not lent again
+    assert third is not second
+    pool.release(third)
+    assert server.open <= 1
+    assert pool.stats().lost == 0
+
+
+async def test_connections_that_opened_together_do_not_retire_together(pools: Any) -> None:
+    pool = await pools(pool_min_size=3, max_connection_age_seconds=1000)
+    await settle()
+    ages = {connection.retire_at - asyncio.get_running_loop().time() for connection in pool._idle}
+    assert len(ages) == 3
+    assert all(799 < age <= 1000 for age in ages)
+
+
+async def test_all_can_be_made_to_retire(pools: Any, server: Server) -> None:
+    pool = await pools(pool_min_size=2)
+    await settle()
+    busy = await pool.acquire()
+    pool.expire_all()
+    pool.release(busy)
+    fresh = await pool.acquire()
+    pool.release(fresh)
+    await settle()
+    assert [raw.closed for raw in server.connections[:2]] == ["closed", "closed"]
+    assert not fresh.raw.closed
+
+
+async def test_the_smallest_number_is_kept(pools: Any, server: Server) -> None:
+    pool = await pools(pool_min_size=2)
+    await settle()
+    held: PooledConnection = await pool.acquire()
+    held.raw.terminate()
+    pool.release(held)
+    await settle()
+    assert server.open == 2
+
+
+async def test_a_server_that_is_gone(
+    pools: Any, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = await pools()
+    held = await pool.acquire()
+    server.away = True
+    held.raw.terminate()
+    pool.release(held)
+    asked = server.asked
+    with caplog.at_level(logging.INFO, "holdfast.postgres"):
+        results = await asyncio.gather(*(pool.acquire() for _ in range(20)), return_exceptions=True)
+        assert {type(error) for error in results} == {PersistenceConnectionError}
+        assert {str(error) for error in results} == {"cannot connect to PostgreSQL at far: gone"}
+        # Some asked at first; then one asks for all, with pauses.
+        assert server.asked - asked <= 3 + 6
+        server.away = False
+        pool.release(await pool.acquire())
+    assert [r.levelname for r in caplog.records] == ["WARNING", "INFO"]
+    assert server.open >= 1
+
+
+async def test_a_server_that_comes_back_in_time_is_not_noticed(pools: Any, server: Server) -> None:
+    pool = await pools(pool_timeout_seconds=5)
+    held = await pool.acquire()
+    server.away = True
+    held.raw.terminate()
+    pool.release(held)
+    waiting = asyncio.ensure_future(pool.acquire())
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    server.away = False
+    pool.release(await waiting)
+
+
+async def test_the_first_connection_must_be_had(server: Server) -> None:
+    server.away = True
+    config = PostgresConfig(database="d", username="u", password="secret")
+    with pytest.raises(PersistenceConnectionError, match="gone"):
+        await Pool(config, server.connect).open()
+
+
+async def test_an_impatient_caller_does_not_stop_the_opening(pools: Any, server: Server) -> None:
+    pool = await pools(pool_max_size=2)
+    held = await pool.acquire()
+    server.slow.clear()
+    with pytest.raises(PoolTimeoutError):
+        await pool.acquire()
+    server.slow.set()
+    pool.release(await pool.acquire())
+    pool.release(held)
+    assert server.asked == 2
+
+
+async def test_closing_ends_all(pools: Any, server: Server) -> None:
+    pool = await pools(pool_min_size=2, pool_max_size=2)
+    await settle()
+    first, second = await pool.acquire(), await pool.acquire()
+    waiting = asyncio.ensure_future(pool.acquire())
+    await settle()
+    closing = asyncio.ensure_future(pool.close())
+    with pytest.raises(PersistenceConnectionError, match="disconnected"):
+        await waiting
+    pool.release(first)
+    await settle()
+    assert not closing.done()  # a moment for who is still busy
+    pool.release(second)
+    await closing
+    assert server.open == 0
+    with pytest.raises(PersistenceConnectionError, match="disconnecting"):
+        await pool.acquire()
+
+
+async def test_closing_does_not_wait_for_ever(
+    pools: Any, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.engines.postgres.pool._CLOSE_SECONDS", 0.05)
+    pool = await pools()
+    held = await pool.acquire()
+    async with asyncio.timeout(1):
+        await pool.close()
+    assert server.connections[0].closed == "terminated"
+    pool.release(held)  # which comes late and harms nobody
+    assert pool.stats().size == 0

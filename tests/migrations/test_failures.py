@@ -1,0 +1,97 @@
+"""What goes wrong leaves the schema as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from holdfast import MigrationError, PersistenceBackend, SchemaTooNewError, migrations
+from holdfast.migrations import runner
+
+from .conftest import engine_of, everything, run_sql
+
+NOVEL = "op.create_table('novel', sa.Column('id', sa.Text))"
+FAILS = [
+    "op.execute('SELECT nothing FROM nowhere')",
+    "raise sa.exc.InvalidRequestError('on purpose')",
+    "op.create_table('tasks', sa.Column('id', sa.Text))",
+]
+
+
+@pytest.mark.parametrize("fails", FAILS)
+async def test_a_failing_revision_changes_nothing(
+    empty: PersistenceBackend, scripts: Callable[[str], None], fails: str
+) -> None:
+    await empty.migrate()
+    await empty.set_setting("k", "kept")
+    before, known = await everything(empty), migrations.head()
+    scripts(f"{NOVEL}; op.drop_table('settings'); {fails}")
+    assert migrations.head() == "9999"
+    with pytest.raises(MigrationError, match="undone"):
+        await empty.migrate()
+    assert await everything(empty) == before
+    assert await migrations.current(engine_of(empty)) == known
+    assert await empty.get_setting("k") == "kept"
+    # And it can be tried again once it is repaired.
+    scripts(NOVEL)
+    await empty.migrate()
+    assert await migrations.current(engine_of(empty)) == "9999"
+    assert any("novel" in item for item in await everything(empty))
+
+
+async def test_a_first_migration_that_fails_half_way_leaves_nothing(
+    empty: PersistenceBackend, scripts: Callable[[str], None]
+) -> None:
+    scripts(FAILS[0])
+    with pytest.raises(MigrationError, match="undone"):
+        await empty.migrate()
+    assert await everything(empty) == set()
+    assert await migrations.current(engine_of(empty)) is None
+
+
+async def test_an_error_that_is_no_database_s_is_a_migration_error_too(
+    empty: PersistenceBackend, scripts: Callable[[str], None]
+) -> None:
+    scripts(f"{NOVEL}; raise KeyError('on purpose')")
+    with pytest.raises(MigrationError):
+        await empty.migrate()
+    assert await everything(empty) == set()
+
+
+async def test_a_schema_newer_than_the_code_is_refused(empty: PersistenceBackend) -> None:
+    await empty.migrate()
+    await run_sql(empty, "UPDATE alembic_version SET version_num = '9999'")
+    before = await everything(empty)
+    for refused in (empty.migrate(), empty.downgrade("base"), empty.downgrade("-1")):
+        with pytest.raises(SchemaTooNewError, match=r"9999.*Upgrade Holdfast"):
+            await refused
+    assert await everything(empty) == before
+    assert (await empty.status()).revision == "9999"
+
+
+async def test_a_database_a_newer_release_migrated_is_refused(
+    empty: PersistenceBackend, scripts: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts(NOVEL)
+    await empty.migrate()
+    older, newer = migrations.__file__, runner.__file__
+    with monkeypatch.context() as this_release:
+        this_release.setattr(runner, "__file__", older)
+        for refused in (empty.migrate(), empty.downgrade("-1")):
+            with pytest.raises(SchemaTooNewError, match="9999"):
+                await refused
+    assert runner.__file__ == newer
+    await empty.downgrade("-1")  # with the release that knows how
+    assert (await empty.status()).revision == migrations.history()[1].revision
+    assert await empty.schema_drift() == []
+
+
+@pytest.mark.parametrize("revision", ["nowhere", "-9", "+3"])
+async def test_a_revision_that_does_not_exist(empty: PersistenceBackend, revision: str) -> None:
+    await empty.migrate()
+    before = await everything(empty)
+    with pytest.raises(MigrationError):
+        await empty.downgrade(revision)
+    assert await everything(empty) == before
+    assert (await empty.status()).revision == migrations.head()
