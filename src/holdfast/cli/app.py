@@ -1,0 +1,46 @@
+"""The commands, and how their errors are shown."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from holdfast import __version__
+from holdfast.cli import migrate, status
+from holdfast.cli.demo import command as demo
+from holdfast.cli.output import Json, errors, print_json
+from holdfast.errors import PersistenceError
+
+app = typer.Typer(
+    name="holdfast",
+    help="The persistence layer for organisations of AI agents.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    # A traceback with local variables could show a password.
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.add_typer(migrate.app, name="migrate")
+app.command("status")(status.status)
+
+
+@app.command("version")
+def version(json: Json = False) -> None:
+    """Print Holdfast's version."""
+    if json:
+        print_json({"holdfast": __version__})
+    else:
+        typer.echo(__version__)
+
+
+def main() -> None:
+    """Run the command line; a Holdfast error is one line and exit code 1."""
+    try:
+        app()
+    except PersistenceError as error:
+        errors.print(f"[bold red]{type(error).__name__}[/]", end=": ")
+        errors.print(str(error), markup=False, highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""``holdfast demo``: an organisation at work, one process of it killed, and the proof."""

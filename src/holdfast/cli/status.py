@@ -1,0 +1,59 @@
+"""``holdfast status``: what is there, how large it is, how it travels."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+
+from rich.table import Table
+from rich.text import Text
+
+from holdfast import Status
+from holdfast.cli.output import Json, Url, connected, console, print_json, size
+
+
+def status(url: Url = None, json: Json = False) -> None:
+    """Show engine, schema, rows and bytes per table, and this connection's figures."""
+
+    async def run() -> Status:
+        async with connected(url) as backend:
+            return await backend.status()
+
+    found = asyncio.run(run())
+    if json:
+        print_json(asdict(found))
+    else:
+        _show(found)
+
+
+def _show(found: Status) -> None:
+    at_head = found.revision == found.newest_revision
+    schema = Text(found.revision or "not migrated", style="green" if at_head else "yellow")
+    if not at_head:
+        schema.append(f"  (newest is {found.newest_revision}: run holdfast migrate)")
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_column()
+    facts.add_row("engine", f"{found.engine} {found.version}")
+    facts.add_row("database", Text(found.database))
+    facts.add_row("schema", schema)
+    pool, writes, reads = found.stats.pool, found.stats.writes, found.stats.reads
+    facts.add_row(
+        "connections", f"{pool.size} open, {pool.busy} busy, {pool.waiting} callers waiting"
+    )
+    facts.add_row(
+        "batches",
+        f"{writes.items} writes in {writes.batches}, {reads.items} reads in {reads.batches}, "
+        f"{found.stats.commits} commits",
+    )
+    console.print(facts)
+    if not found.tables:
+        return
+    tables = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    tables.add_column("table")
+    tables.add_column("rows", justify="right")
+    tables.add_column("size", justify="right")
+    for name, table in found.tables.items():
+        tables.add_row(name, f"{table.rows:,}", size(table.bytes))
+    console.print()
+    console.print(tables)

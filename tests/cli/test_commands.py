@@ -1,0 +1,115 @@
+"""`version`, `migrate` and `status`, as a shell runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast import create_backend, migrations
+
+
+def run(*arguments: str, code: int = 0, url: str | None = None) -> str:
+    command = [sys.executable, "-m", "holdfast.cli", *arguments]
+    if url is not None:
+        command += ["--url", url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    return done.stderr if code else done.stdout
+
+
+async def corrupt(url: str, sql: str) -> None:
+    """Change a schema behind Holdfast's back."""
+    backend = create_backend(url)
+    await backend.connect()
+    try:
+        handle = backend.get_db()
+        if backend.backend_name == "sqlite":
+            await handle.run(lambda connection: connection.execute(sql))
+        else:
+            connection = await handle.acquire()
+            await connection.raw.execute(sql)
+            handle.release(connection)
+    finally:
+        await backend.disconnect()
+
+
+def test_version() -> None:
+    assert run("version").strip() == holdfast.__version__
+    assert json.loads(run("version", "--json")) == {"holdfast": holdfast.__version__}
+
+
+def test_history_ends_at_the_head() -> None:
+    assert run("migrate", "history").startswith(migrations.head())
+    assert json.loads(run("migrate", "history", "--json"))[0]["revision"] == migrations.head()
+
+
+def test_migrate_an_empty_database(tmp_path: Path, empty_postgres_url: str) -> None:
+    for url in (f"sqlite:///{tmp_path}/new.db", empty_postgres_url):
+        assert (
+            "not migrated"
+            in subprocess.run(
+                [sys.executable, "-m", "holdfast.cli", "migrate", "current", "--url", url],
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
+        assert migrations.head() in run("migrate", url=url)
+        assert run("migrate", "current", url=url).strip() == migrations.head()
+        assert json.loads(run("migrate", "check", "--json", url=url)) == {"differences": []}
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x.db", "postgresql://nobody@127.0.0.1:1/none"])
+def test_sql_is_printed_without_a_database(url: str) -> None:
+    sql = run("migrate", "--sql", url=url)
+    assert "CREATE TABLE tasks" in sql
+    assert ('COLLATE "C"' in sql) == url.startswith("postgresql")
+
+
+async def test_drift_is_named(shared_url: str) -> None:
+    await corrupt(shared_url, "DROP INDEX ix_tasks_project")
+    await corrupt(shared_url, "ALTER TABLE tasks ADD COLUMN extra_column TEXT")
+    command = [sys.executable, "-m", "holdfast.cli", "migrate", "check", "--url", shared_url]
+    done = subprocess.run(command, capture_output=True, text=True)  # noqa: ASYNC221
+    assert done.returncode == 1
+    assert "ix_tasks_project" in done.stdout
+    assert "extra_column" in done.stdout
+
+
+def test_downgrade_to_nothing_and_up_again(shared_url: str) -> None:
+    assert "base" in run("migrate", "downgrade", "base", url=shared_url)
+    run("migrate", url=shared_url)
+    assert "no difference" in run("migrate", "check", url=shared_url)
+
+
+async def test_a_newer_schema_is_refused(shared_url: str) -> None:
+    await corrupt(shared_url, "UPDATE alembic_version SET version_num = '9999'")
+    message = run("migrate", code=1, url=shared_url)
+    assert "SchemaTooNewError" in message
+    assert "9999" in message
+
+
+def test_status(shared_url: str) -> None:
+    found = json.loads(run("status", "--json", url=shared_url))
+    assert found["revision"] == found["newest_revision"] == migrations.head()
+    assert found["tables"]["tasks"]["rows"] == 0
+    assert found["tables"]["tasks"]["bytes"] > 0
+    text = run("status", url=shared_url)
+    assert "tasks" in text
+    assert found["version"] in text
+
+
+def test_a_missing_server_is_one_clear_line() -> None:
+    message = run("status", code=1, url="postgresql://app:canary@127.0.0.1:1/org")
+    assert "cannot connect to PostgreSQL at 127.0.0.1:1/org" in " ".join(message.split())
+    assert "canary" not in message
+
+
+def test_bad_usage() -> None:
+    run("status", "--nonsense", code=2)
+    assert "InvalidArgumentError" in run("status", code=1, url="mysql://host/db")

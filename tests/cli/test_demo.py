@@ -1,0 +1,58 @@
+"""The demo keeps every acknowledged record through a kill, on both engines, again and again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from holdfast.schema import metadata
+
+SIZE = ("--agents", "4", "--tasks", "60")
+
+
+def demo(url: str, *options: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast.cli", "demo", "--url", url, "--json", *SIZE, *options],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_nothing_acknowledged_is_lost(shared_url: str) -> None:
+    report = demo(shared_url)
+    assert report["intact"]
+    assert report["killed_pid"]
+    assert 0 < report["acknowledged_at_kill"] < report["acknowledged"]
+    assert set(report["missing"].values()) == {0}
+    assert report["completed"] == report["tasks"] == 60
+    assert report["rows"].keys() == metadata.tables.keys()
+    assert all(report["rows"].values())
+    assert report["commits"] > 0
+    assert report["writes"] > 0
+    assert sum(report["spend"].values()) > 0
+
+
+def test_a_second_run_continues(sqlite_url: str) -> None:
+    first, second = demo(sqlite_url), demo(sqlite_url)
+    assert (first["run"], second["run"]) == (1, 2)
+    assert second["intact"]
+    assert second["rows"]["tasks"] == 2 * first["rows"]["tasks"]
+    assert second["rows"]["users"] == first["rows"]["users"]
+
+
+def test_the_report_is_for_a_person(sqlite_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast.cli", "demo", "--url", sqlite_url, *SIZE],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    for words in ("Rows per repository", "Spend per agent", "acknowledged writes are there"):
+        assert words in done.stdout
