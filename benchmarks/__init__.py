@@ -1,0 +1,1 @@
+"""Holdfast and the drivers alone, in one run."""
