@@ -21,7 +21,10 @@ import asyncio, sys, time
 from holdfast import create_backend
 from holdfast.migrations import runner
 
+moment = 0.0
+
 async def main(url, mode):
+    global moment
     if mode == "victim":
         upgrade = runner.command.upgrade
         def slow(*arguments):
@@ -30,16 +33,18 @@ async def main(url, mode):
             time.sleep(60)
         runner.command.upgrade = slow
     if mode == "unlocked":
-        run = runner._run
+        run, look = runner._run, runner._stands_at_head
         async def unlocked(engine, work, *, exclusive=False):
-            if exclusive:
-                await asyncio.sleep(0.3)  # all have looked by now
             return await run(engine, work, exclusive=False)
-        runner._run = unlocked
+        def slow(connection):
+            found = look(connection)
+            time.sleep(max(0.0, moment - time.time()))  # by then all have looked
+            return found
+        runner._run, runner._stands_at_head = unlocked, slow
     backend = create_backend(url)
     await backend.connect()
     print("ready", flush=True)
-    sys.stdin.readline()
+    moment = float(sys.stdin.readline())
     await backend.migrate()
     await backend.disconnect()
 
@@ -60,7 +65,8 @@ async def _migrator(url: str, mode: str) -> asyncio.subprocess.Process:
 
 def _go(worker: asyncio.subprocess.Process) -> None:
     assert worker.stdin is not None
-    worker.stdin.write(b"go\n")
+    # The control's processes wait for this moment between looking and working.
+    worker.stdin.write(f"{time.time() + sized(2, 5)}\n".encode())
 
 
 async def _migrate_at_once(url: str, processes: int, mode: str, *, victim: bool) -> list[int]:
