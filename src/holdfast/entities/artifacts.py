@@ -21,10 +21,10 @@ class Artifact(Entity):
     """What is known of an artifact; its bytes lie elsewhere."""
 
     id: NotBlankStr
-    type: ArtifactType
     path: NotBlankStr
     task_id: NotBlankStr
     created_by: NotBlankStr
+    type: ArtifactType
     description: str = ""
     project_id: NotBlankStr | None = None
     content_type: str = ""

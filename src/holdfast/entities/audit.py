@@ -57,6 +57,7 @@ class AuditEntry(Entity):
     timestamp: AwareDatetime
     agent_id: NotBlankStr | None = None
     task_id: NotBlankStr | None = None
+    approval_id: NotBlankStr | None = None
     tool_name: NotBlankStr
     tool_category: ToolCategory
     action_type: str
@@ -66,5 +67,4 @@ class AuditEntry(Entity):
     reason: NotBlankStr
     matched_rules: tuple[NotBlankStr, ...] = ()
     evaluation_duration_ms: float = Field(ge=0)
-    approval_id: NotBlankStr | None = None
     confidence: EvaluationConfidence = EvaluationConfidence.HIGH

@@ -10,7 +10,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 __all__ = ["Count", "Deadline", "Entity", "NotBlankStr", "new_id", "utc_now"]
 
@@ -29,16 +29,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("must be an integer, not a bool")
-    return value
-
-
 def _deadline(value: str) -> str:
-    if not value.strip():
-        raise ValueError("must not be blank")
-    datetime.fromisoformat(value)
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:  # its message holds the value, and errors about stored rows must not
+        raise ValueError("must be a date or time in ISO 8601") from None
     return value
 
 
@@ -46,8 +41,9 @@ def _deadline(value: str) -> str:
 #: White space is what `str.strip` removes; a regular expression's ``\s`` lacks \x1c to \x1f.
 NotBlankStr = Annotated[str, Field(pattern=r"[^\s\x1c-\x1f]")]
 
-#: An integer from 0 that fits 64 bits; ``True`` is none.
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=2**63 - 1)]
+#: An integer from 0 that fits 64 bits; ``True``, ``3.0`` and ``"3"`` are none. Strict, because
+#: a validator in Python that refuses ``True`` alone takes four times as long.
+Count = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 
 #: A date or time in ISO 8601, kept as the text that was given.
 Deadline = Annotated[str, AfterValidator(_deadline)]
@@ -63,8 +59,14 @@ def unique(values: tuple[Any, ...], field: str) -> None:
 _LONGEST_INTEGER = 10_000
 
 
+#: Nothing to copy in them; most leaves are one.
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+
+
 def frozen(value: Any) -> Any:
     """A deep, read-only copy: mapping proxies, tuples and frozen sets."""
+    if type(value) in _ATOMS:
+        return value
     if isinstance(value, Mapping):
         return MappingProxyType({key: frozen(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
@@ -72,6 +74,24 @@ def frozen(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return frozenset(frozen(item) for item in value)
     return deepcopy(value)
+
+
+def plain(value: Any) -> Any:
+    """Dicts and lists again, for tuples and sets too; what is in them stays what it is."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | frozenset):
+        return [plain(item) for item in value]
+    return value
+
+
+def picklable(value: Any) -> Any:
+    """The same with dicts for mapping proxies; `frozen` makes an equal value of it."""
+    if isinstance(value, Mapping):
+        return {key: picklable(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(picklable(item) for item in value)
+    return value  # sets hold what can be hashed, which no mapping can
 
 
 def thawed(value: Any) -> Any:

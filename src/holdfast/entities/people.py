@@ -56,10 +56,10 @@ class ApiKey(Entity):
     """A key by its hash (HMAC-SHA256 hex of the raw key), which the representation leaves out."""
 
     id: NotBlankStr
-    key_hash: NotBlankStr = Field(repr=False)
     name: NotBlankStr
-    role: HumanRole
     user_id: NotBlankStr
+    key_hash: NotBlankStr = Field(repr=False)
+    role: HumanRole
     created_at: AwareDatetime
     expires_at: AwareDatetime | None = None
     revoked: bool = False

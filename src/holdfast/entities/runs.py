@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
@@ -27,20 +27,28 @@ class ExecutionStatus(StrEnum):
     PAUSED = "paused"
 
 
-def _json(value: str) -> str:
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+# `json.loads` takes NaN and the infinities, which are not JSON and no other reader would take.
+_DECODER = json.JSONDecoder(parse_constant=_no_json)
+
+
+def _parsed(value: str) -> Any:
     try:
-        json.loads(value)
+        return _DECODER.decode(value)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
+
+
+def _json(value: str) -> str:
+    _parsed(value)
     return value
 
 
 def _json_object(value: str) -> str:
-    try:
-        parsed = json.loads(value)
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
-    if not isinstance(parsed, dict):
+    if not isinstance(_parsed(value), dict):
         raise ValueError("must be a JSON object")
     return value
 
@@ -60,9 +68,9 @@ class Checkpoint(Entity):
 class CheckpointConfig(Entity):
     """How often an execution is checkpointed and beats, and how often it is resumed."""
 
-    persist_every_n_turns: int = Field(default=1, gt=0)
+    persist_every_n_turns: Count = Field(default=1, gt=0)
     heartbeat_interval_seconds: float = Field(default=30.0, gt=0)
-    max_resume_attempts: int = Field(default=2, ge=0)
+    max_resume_attempts: Count = 2
 
 
 class Heartbeat(Entity):
@@ -82,16 +90,11 @@ class ParkedContext(Entity):
     task_id: NotBlankStr | None = None
     parked_at: AwareDatetime
     context_json: Annotated[str, AfterValidator(_json)]
-    metadata: dict[str, str] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _copy(self) -> Self:
-        # The caller's dict stays the caller's.
-        self.__dict__["metadata"] = dict(self.metadata)
-        return self
+    metadata: dict[str, str] = Field(default_factory=dict)  # Pydantic makes a dict of its own
 
     @property
     def metadata_view(self) -> MappingProxyType[str, str]:
+        """The metadata for whoever must not change them."""
         return MappingProxyType(self.metadata)
 
 

@@ -13,10 +13,12 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
+    SerializationInfo,
+    computed_field,
     model_validator,
 )
 
-from holdfast.entities.base import Count, Entity, NotBlankStr, frozen, thawed
+from holdfast.entities.base import Count, Entity, NotBlankStr, frozen, picklable, plain, thawed
 
 __all__ = [
     "DataPart",
@@ -54,7 +56,17 @@ class MessagePriority(StrEnum):
 def _frozen_mapping(value: Any) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError("must be a mapping")
-    return frozen(value)
+    if not all(isinstance(key, str) for key in value):
+        raise ValueError("a key must be text")
+    try:
+        return frozen(value)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+
+
+def _thawed_mapping(value: Mapping[str, Any], info: SerializationInfo) -> dict[str, Any]:
+    result: dict[str, Any] = thawed(value) if info.mode_is_json() else plain(value)
+    return result
 
 
 class TextPart(Entity):
@@ -69,14 +81,16 @@ class DataPart(Entity):
     data: Annotated[
         Mapping[str, Any],
         PlainValidator(_frozen_mapping),
-        PlainSerializer(thawed, return_type=dict[str, Any]),
+        PlainSerializer(_thawed_mapping, return_type=dict[str, Any]),
     ]
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return self  # immutable all the way down, and a mapping proxy cannot be copied
+        # The data are immutable, and a mapping proxy cannot be copied. Not `self`, because
+        # `model_copy` writes its updates into what it gets from here.
+        return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).model_validate, ({"data": thawed(self.data)},)
+        return type(self).model_validate, ({"data": picklable(self.data)},)
 
 
 class FilePart(Entity):
@@ -128,6 +142,7 @@ class Message(Entity):
     parts: tuple[Part, ...] = Field(min_length=1)
     metadata: MessageMetadata = Field(default_factory=MessageMetadata)
 
+    @computed_field(repr=False)  # type: ignore[prop-decorator]
     @property
     def text(self) -> str:
         """The text of the first `TextPart`, or nothing."""

@@ -194,6 +194,8 @@ class Task(Entity):
 
 
 class Project(Entity):
+    """What tasks belong to. ``team`` and ``task_ids`` name nobody and nothing twice."""
+
     id: NotBlankStr
     name: NotBlankStr
     description: str = ""
@@ -206,6 +208,8 @@ class Project(Entity):
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
-        unique(self.team, "team")
-        unique(self.task_ids, "task_ids")
+        if self.team:
+            unique(self.team, "team")
+        if self.task_ids:
+            unique(self.task_ids, "task_ids")
         return self
