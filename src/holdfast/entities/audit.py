@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from holdfast.entities.base import Entity, NotBlankStr
+from holdfast.entities.base import Entity, NotBlankStr, Sha256
 
 __all__ = [
     "ApprovalRiskLevel",
@@ -61,7 +61,7 @@ class AuditEntry(Entity):
     tool_name: NotBlankStr
     tool_category: ToolCategory
     action_type: str
-    arguments_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    arguments_hash: Sha256
     verdict: AuditVerdictStr
     risk_level: ApprovalRiskLevel
     reason: NotBlankStr

@@ -12,7 +12,19 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-__all__ = ["Count", "Deadline", "Entity", "NotBlankStr", "new_id", "utc_now"]
+__all__ = [
+    "Amount",
+    "Count",
+    "Deadline",
+    "Entity",
+    "Moment",
+    "NotBlankStr",
+    "Sha256",
+    "Share",
+    "folded",
+    "new_id",
+    "utc_now",
+]
 
 
 class Entity(BaseModel):
@@ -37,6 +49,10 @@ def _deadline(value: str) -> str:
     return value
 
 
+def _in_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.utcoffset() is None else value
+
+
 #: Text with at least one character that is not white space; kept as given, never stripped.
 #: White space is what `str.strip` removes; a regular expression's ``\s`` lacks \x1c to \x1f.
 NotBlankStr = Annotated[str, Field(pattern=r"[^\s\x1c-\x1f]")]
@@ -45,8 +61,25 @@ NotBlankStr = Annotated[str, Field(pattern=r"[^\s\x1c-\x1f]")]
 #: a validator in Python that refuses ``True`` alone takes four times as long.
 Count = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 
+#: A quantity that is never negative.
+Amount = Annotated[float, Field(ge=0)]
+
 #: A date or time in ISO 8601, kept as the text that was given.
 Deadline = Annotated[str, AfterValidator(_deadline)]
+
+#: A share or score from 0 to 1.
+Share = Annotated[float, Field(ge=0, le=1)]
+
+#: An instant; a naive one is read as UTC.
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+
+#: A SHA-256 in lower case.
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def folded(name: str) -> str:
+    """What two names have in common that differ in case or the space around them alone."""
+    return name.strip().casefold()
 
 
 def unique(values: tuple[Any, ...], field: str) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, model_validator
 
-from holdfast.entities.base import Count, Entity, NotBlankStr
+from holdfast.entities.base import Amount, Count, Entity, NotBlankStr
 
-__all__ = ["CostRecord", "FinishReason", "LLMCallCategory"]
-
-_Amount = Annotated[float, Field(ge=0)]
+__all__ = ["CostRecord", "FinishReason", "LLMCallCategory", "ProjectCostAggregate"]
 
 
 class LLMCallCategory(StrEnum):
@@ -39,11 +37,11 @@ class CostRecord(Entity):
     project_id: NotBlankStr | None = None
     input_tokens: Count
     output_tokens: Count
-    cost_usd: _Amount
+    cost_usd: Amount
     timestamp: AwareDatetime
     call_category: LLMCallCategory | None = None
-    accuracy_effort_ratio: _Amount | None = None
-    latency_ms: _Amount | None = None
+    accuracy_effort_ratio: Amount | None = None
+    latency_ms: Amount | None = None
     cache_hit: bool | None = None
     retry_count: Count | None = None
     retry_reason: str | None = None
@@ -57,3 +55,14 @@ class CostRecord(Entity):
         if self.retry_reason is not None and not self.retry_count:
             raise ValueError("retry_reason needs a retry_count of at least 1")
         return self
+
+
+class ProjectCostAggregate(Entity):
+    """What a project has spent so far; ``record_count`` is how often something was added."""
+
+    project_id: NotBlankStr
+    total_cost: Amount
+    total_input_tokens: Count
+    total_output_tokens: Count
+    record_count: Count
+    last_updated: AwareDatetime

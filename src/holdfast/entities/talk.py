@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID, uuid4
 
 from pydantic import (
     AwareDatetime,
     ConfigDict,
     Field,
-    PlainSerializer,
-    PlainValidator,
-    SerializationInfo,
     computed_field,
     model_validator,
 )
 
-from holdfast.entities.base import Count, Entity, NotBlankStr, frozen, picklable, plain, thawed
+from holdfast.entities.base import Count, Entity, NotBlankStr
+from holdfast.entities.json import JsonHolder, JsonObject
 
 __all__ = [
     "DataPart",
@@ -53,44 +50,16 @@ class MessagePriority(StrEnum):
     URGENT = "urgent"
 
 
-def _frozen_mapping(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise ValueError("must be a mapping")
-    if not all(isinstance(key, str) for key in value):
-        raise ValueError("a key must be text")
-    try:
-        return frozen(value)
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
-
-
-def _thawed_mapping(value: Mapping[str, Any], info: SerializationInfo) -> dict[str, Any]:
-    result: dict[str, Any] = thawed(value) if info.mode_is_json() else plain(value)
-    return result
-
-
 class TextPart(Entity):
     type: Literal["text"] = "text"
     text: NotBlankStr
 
 
-class DataPart(Entity):
+class DataPart(JsonHolder):
     """Structured data: a deep, read-only copy of what was given, lists as tuples."""
 
     type: Literal["data"] = "data"
-    data: Annotated[
-        Mapping[str, Any],
-        PlainValidator(_frozen_mapping),
-        PlainSerializer(_thawed_mapping, return_type=dict[str, Any]),
-    ]
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # The data are immutable, and a mapping proxy cannot be copied. Not `self`, because
-        # `model_copy` writes its updates into what it gets from here.
-        return self.__copy__()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).model_validate, ({"data": picklable(self.data)},)
+    data: JsonObject
 
 
 class FilePart(Entity):
