@@ -4,11 +4,15 @@ from importlib.metadata import version as _version
 
 from holdfast._namespace import publish as _publish
 from holdfast.backend import *
+from holdfast.changes import Change as Change
+from holdfast.changes import ChangeKind as ChangeKind
+from holdfast.changes import Watch as Watch
 from holdfast.config import PersistenceConfig as PersistenceConfig
 from holdfast.config import PostgresConfig as PostgresConfig
 from holdfast.config import SQLiteConfig as SQLiteConfig
 from holdfast.entities import *
 from holdfast.errors import *
+from holdfast.memory import *
 from holdfast.repositories import *
 
 __version__ = _version("holdfast")

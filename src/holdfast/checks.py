@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
@@ -18,7 +19,9 @@ from holdfast.errors import InvalidArgumentError
 __all__ = [
     "DEEPEST_JSON",
     "LARGEST_TEXT",
+    "amount",
     "choice",
+    "count",
     "instant",
     "integer",
     "json_text",
@@ -107,6 +110,22 @@ def integer(value: int, place: str) -> int:
         raise InvalidArgumentError(f"{place} must be an integer, not {type(value).__name__}")
     if not -(2**63) <= value < 2**63:
         raise InvalidArgumentError(f"{place} does not fit into 64 bits")
+    return value
+
+
+def amount(value: float, place: str) -> float:
+    """A finite number from 0; ``bool`` is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidArgumentError(f"{place} must be a number, not {type(value).__name__}")
+    if not 0 <= value <= sys.float_info.max:  # NaN is refused as well
+        raise InvalidArgumentError(f"{place} must be a finite number from 0")
+    return float(value)
+
+
+def count(value: int, place: str) -> int:
+    """An integer of 64 bits from 0."""
+    if integer(value, place) < 0:
+        raise InvalidArgumentError(f"{place} must be at least 0, not {value}")
     return value
 
 

@@ -9,6 +9,7 @@
     │   └── SchemaTooNewError               the database was migrated by a newer Holdfast
     ├── OutcomeUnknownError                 the write may or may not have been committed
     ├── RecordNotFoundError
+    ├── ChangesLostError                    the log of changes has a gap behind the watcher's place
     ├── DuplicateRecordError                an insert-only save met an existing key
     ├── QueryError
     │   ├── InvalidArgumentError            also a ValueError; refused before anything was sent
@@ -31,6 +32,7 @@ from typing import ClassVar
 __all__ = [
     "ArtifactStorageFullError",
     "ArtifactTooLargeError",
+    "ChangesLostError",
     "ConstraintViolationError",
     "DuplicateRecordError",
     "InvalidArgumentError",
@@ -82,6 +84,10 @@ class OutcomeUnknownError(PersistenceError):
 
 class RecordNotFoundError(PersistenceError):
     """An update named a record that does not exist."""
+
+
+class ChangesLostError(PersistenceError):
+    """Changes that a watcher had not read are not in the log: read everything, then watch anew."""
 
 
 class DuplicateRecordError(PersistenceError):

@@ -1,7 +1,8 @@
 """How an entity becomes a row and a row an entity, derived from the entity's fields.
 
 Every field is a column of the same name; the column's type decides how the value travels. Columns
-that are no field are *derived*: computed on saving, never read back.
+that are no field are *derived*: computed on saving, never read back. The column ``extra`` is for
+entities of an application's own: see `holdfast.binding`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import secrets
 import time
 import types
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 from uuid import UUID
@@ -21,14 +23,23 @@ from sqlalchemy import BigInteger, Boolean, Column, Double, Table
 from holdfast import checks
 from holdfast.engines.base import Row
 from holdfast.errors import InvalidArgumentError, MalformedRowError
-from holdfast.schema.meta import TENANT
+from holdfast.schema.meta import EXTRA, TENANT
 from holdfast.schema.types import JsonText, Timestamp
 
-__all__ = ["Mapper", "next_moment", "time_ordered_id"]
+__all__ = ["MAPPERS", "STORED", "Mapper", "next_moment", "reason", "row_reader", "time_ordered_id"]
 
 E = TypeVar("E", bound=BaseModel)
 
 Encoder = Callable[[Any], Any]
+
+#: Every one that was made for a repository.
+MAPPERS: list[Mapper[Any]] = []
+#: Every entity that some repository stores, alone or as a part of its own.
+STORED: set[type[BaseModel]] = set()
+
+
+class _UnserializableError(InvalidArgumentError, TypeError):
+    """What `json.dumps` reports as a `TypeError`, and callers may catch as one."""
 
 
 class Mapper(Generic[E]):
@@ -45,27 +56,59 @@ class Mapper(Generic[E]):
         self.entity = entity
         self._derived = dict(derived or {})
         self.fields = tuple(name for name in entity.model_fields if name in table.c)
-        self.columns: tuple[Column[Any], ...] = tuple(table.c[name] for name in self.fields)
+        #: Fields that would be lost.
+        self.without_column = tuple(name for name in entity.model_fields if name not in table.c)
+        extra = (EXTRA,) if EXTRA in table.c else ()
+        #: What a read selects and `decode` expects in front.
+        self.columns: tuple[Column[Any], ...] = tuple(table.c[n] for n in (*self.fields, *extra))
         #: Of the statements that save an entity.
-        self.parameters = (TENANT, *self.fields, *self._derived)
+        self.parameters = (TENANT, *self.fields, *self._derived, *extra)
+        self._rest: tuple[None, ...] = (None,) * len(extra)
         self._pick = attrgetter(*self.fields)
-        encoders = [_encoder(column, entity) for column in self.columns]
+        encoders = [_encoder(table.c[name], entity) for name in self.fields]
         self._texts = tuple(n for n, encode in enumerate(encoders) if encode is None)
         self._encoders = tuple((n, encode) for n, encode in enumerate(encoders) if encode)
         self._json = tuple(name for name in self.fields if isinstance(table.c[name].type, JsonText))
-        self._validate = entity.__pydantic_validator__.validate_python
+        # By name: an alias is for what comes from outside.
+        self._validate = partial(entity.__pydantic_validator__.validate_python, by_name=True)
+        # A strict entity, too, is read from what a database knows.
+        strict = {"strict": False} if entity.model_config.get("strict") else {}
+        self._load = partial(self._validate, **strict)
+        # `Snapshot[Role]` is a class of its own, and `Snapshot(...)` is not made of it.
+        generic = entity.__pydantic_generic_metadata__["origin"]
+        self._accepted: type[BaseModel] = generic or entity
+        MAPPERS.append(self)
+        STORED.update((entity, *entity.__pydantic_generic_metadata__["args"]))
 
     def encode(self, tenant: str, entity: E) -> tuple[Any, ...]:
         """The arguments of a save; raises `InvalidArgumentError` naming the field at fault."""
-        if not isinstance(entity, self.entity):
+        self._accept(entity)
+        # `model_copy` and `model_construct` check nothing; what is stored must be readable.
+        return self._encode(tenant, self._checked(self._validate, entity.__dict__))
+
+    def encode_plain(self, tenant: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        """As `encode`, of what JSON knows instead of an entity."""
+        return self._encode(tenant, self._checked(self._load, values))
+
+    def accepts(self, entity: object) -> bool:
+        """Whether it is an entity of this kind."""
+        return isinstance(entity, self._accepted)
+
+    def _accept(self, entity: object) -> None:
+        if not self.accepts(entity):
             raise InvalidArgumentError(
                 f"{self.table.name} takes {self.entity.__name__}, not {type(entity).__name__}"
             )
+
+    def _checked(
+        self, validate: Callable[[Mapping[str, Any]], Any], values: Mapping[str, Any]
+    ) -> E:
         try:
-            # `model_copy` and `model_construct` check nothing; what is stored must be readable.
-            entity = self._validate(entity.__dict__)
+            return validate(values)  # type: ignore[no-any-return]
         except ValueError as error:
-            raise InvalidArgumentError(f"{self.table.name}: {_reason(error)}") from None
+            raise InvalidArgumentError(f"{self.table.name}: {reason(error)}") from None
+
+    def _encode(self, tenant: str, entity: E) -> tuple[Any, ...]:
         values: list[Any] = list(self._pick(entity))
         # All texts are looked at as one, which takes a tenth of the time; where there is something
         # to be found, each on its own to name it.
@@ -83,7 +126,7 @@ class Mapper(Generic[E]):
                 values[n] = encode(value)
         for compute in self._derived.values():
             values.append(compute(entity))
-        return (tenant, *values)
+        return (tenant, *values, *self._rest)
 
     def encode_fields(self, entity: E, names: Sequence[str]) -> tuple[Any, ...]:
         """Some fields' values, encoded as `encode` does."""
@@ -100,21 +143,16 @@ class Mapper(Generic[E]):
                     data[name] = ()
                 elif value is not None:
                     data[name] = from_json(value)
-            return self._validate(data)  # type: ignore[no-any-return]
+            return self._read(data, row)
         except ValueError as error:  # Pydantic's ValidationError is one
-            # Where the key is no field, a repository reads it behind the fields.
-            rest = iter(row[len(self.fields) :])
-            key = tuple(data[n] if n in data else next(rest, None) for n in self.table.info["key"])
-            raise MalformedRowError(
-                f"{self.table.name}: the row with {_named(self.table, key)} cannot be read as "
-                f"{self.entity.__name__}: {_reason(error)}",
-                table=self.table.name,
-                key=key,
-            ) from None
+            # Where the key is no field, a repository reads it behind the columns.
+            rest = iter(row[len(self.columns) :])
+            names = self.table.info["key"]
+            key = {name: data[name] if name in data else next(rest, None) for name in names}
+            raise _malformed(self.table, self.entity, key, error) from None
 
-    def decode_all(self, rows: Sequence[Row]) -> list[E]:
-        decode = self.decode
-        return [decode(row) for row in rows]
+    def _read(self, data: dict[str, Any], row: Row) -> E:
+        return self._load(data)  # type: ignore[no-any-return]
 
 
 def _encoder(column: Column[Any], entity: type[BaseModel]) -> Encoder | None:
@@ -130,7 +168,7 @@ def _encoder(column: Column[Any], entity: type[BaseModel]) -> Encoder | None:
             try:
                 plain = dump(value).decode()
             except (ValueError, TypeError, RecursionError):
-                raise InvalidArgumentError(
+                raise _UnserializableError(
                     f"{place} cannot be written as JSON: it holds a lone surrogate, a value JSON "
                     "does not know, or is nested too deeply"
                 ) from None
@@ -143,7 +181,9 @@ def _encoder(column: Column[Any], entity: type[BaseModel]) -> Encoder | None:
         return lambda value: checks.integer(value, place)
     if annotation is UUID:
         return str
-    if isinstance(column.type, Double | Boolean):
+    if isinstance(column.type, Double):
+        return _PLUS_ZERO
+    if isinstance(column.type, Boolean):
         return _same
     if column.name.endswith("_json"):  # JSON that is promised back as the text it was
         return lambda value: checks.json_text(value, place)
@@ -158,16 +198,46 @@ def _plain(annotation: Any) -> Any:
     return annotation
 
 
+#: SQLite keeps whole numbers as integers, which know no -0.0; so nobody gets one back.
+_PLUS_ZERO = (0.0).__add__
+
+
 def _same(value: Any) -> Any:
     return value
 
 
-def _named(table: Table, key: tuple[Any, ...]) -> str:
-    pairs = zip(table.info["key"], key, strict=True)
-    return ", ".join(f"{name}={value!r}" for name, value in pairs)
+def row_reader(
+    table: Table, entity: type[E], fields: Sequence[str], *, json: Sequence[str], key: Sequence[str]
+) -> Callable[[Row], E]:
+    """Reads rows of several tables as one entity; ``json`` are the fields that are JSON text.
+
+    `MalformedRowError` names the row by the fields ``key``.
+    """
+    validate = entity.__pydantic_validator__.validate_python
+
+    def read(row: Row) -> E:
+        data = dict(zip(fields, row, strict=True))
+        try:
+            plain = {name: from_json(data[name]) for name in json}
+            return validate(data | plain)  # type: ignore[no-any-return]
+        except ValueError as error:
+            raise _malformed(table, entity, {n: data[n] for n in key}, error) from None
+
+    return read
 
 
-def _reason(error: ValueError) -> str:
+def _malformed(
+    table: Table, entity: type[BaseModel], key: Mapping[str, Any], error: ValueError
+) -> MalformedRowError:
+    named = ", ".join(f"{name}={value!r}" for name, value in key.items())
+    return MalformedRowError(
+        f"{table.name}: the row with {named} cannot be read as {entity.__name__}: {reason(error)}",
+        table=table.name,
+        key=tuple(key.values()),
+    )
+
+
+def reason(error: ValueError) -> str:
     """What is wrong where, without the stored values."""
     if isinstance(error, ValidationError):
         return "; ".join(

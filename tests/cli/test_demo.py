@@ -9,6 +9,11 @@ from typing import Any
 
 from holdfast.schema import metadata
 
+#: The tables that the demo's organisation works with.
+USED = {
+    "agent_states", "api_keys", "artifacts", "audit_entries", "checkpoints", "cost_records",
+    "heartbeats", "messages", "parked_contexts", "projects", "settings", "tasks", "users",
+}  # fmt: skip
 SIZE = ("--agents", "4", "--tasks", "60")
 
 
@@ -32,7 +37,7 @@ def test_nothing_acknowledged_is_lost(shared_url: str) -> None:
     assert set(report["missing"].values()) == {0}
     assert report["completed"] == report["tasks"] == 60
     assert report["rows"].keys() == metadata.tables.keys()
-    assert all(report["rows"].values())
+    assert {name for name, rows in report["rows"].items() if rows} >= USED
     assert report["commits"] > 0
     assert report["writes"] > 0
     assert sum(report["spend"].values()) > 0

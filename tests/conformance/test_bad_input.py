@@ -117,9 +117,7 @@ async def test_the_message_names_the_place(backend: PersistenceBackend) -> None:
 
 
 @pytest.mark.parametrize("tenant", ["", " ", "a\0b", SURROGATE])
-async def test_a_tenant_has_a_name(backend: PersistenceBackend, tenant: str) -> None:
-    with pytest.raises(InvalidArgumentError):
-        backend.for_tenant(tenant)
+def test_a_tenant_has_a_name(tenant: str) -> None:
     with pytest.raises(InvalidArgumentError):
         create_backend("sqlite:///:memory:", tenant=tenant)
 

@@ -10,23 +10,25 @@ from typing import Any
 import pytest
 
 from holdfast import (
+    ApiKey,
     ConstraintViolationError,
     Heartbeat,
     PersistenceBackend,
     Project,
     QueryError,
+    User,
 )
+from holdfast.testing.samples import required
 
 from .test_bad_input import run_sql
-from .test_differential import entity
 
 
 def user(key: str, **fields: Any) -> Any:
-    return entity("users", **{"id": key, "username": key, "role": "manager", **fields})
+    return required(User, **{"id": key, "username": key, "role": "manager", **fields})
 
 
 def api_key(key: str, **fields: Any) -> Any:
-    return entity("api_keys", **{"id": key, "key_hash": key, "user_id": "u", **fields})
+    return required(ApiKey, **{"id": key, "key_hash": key, "user_id": "u", **fields})
 
 
 async def outcomes(*calls: Awaitable[Any]) -> list[Any]:

@@ -1,83 +1,74 @@
-"""No call of one tenant reads, changes, counts or deletes what is another's."""
+"""Tenants of the repositories whose records are made by other methods than a save."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
-from holdfast import PersistenceBackend, create_backend
+from holdfast import PersistenceBackend, Session, User, create_backend
+from holdfast.testing.samples import required
 
-from .samples import WHEN, full
-
-
-async def fill(backend: PersistenceBackend) -> None:
-    for name, entity in full().items():
-        await getattr(backend, name).save(entity)
-    await backend.settings.set("n", "k", "v", "1")
+LATER = datetime.now(UTC) + timedelta(days=1)
 
 
-async def everything(backend: PersistenceBackend) -> list[Any]:
-    b = backend
-    return [
-        await b.tasks.list_tasks(), await b.tasks.count_tasks(), await b.projects.list_projects(),
-        await b.artifacts.list_artifacts(), await b.cost_records.query(),
-        await b.cost_records.aggregate(), await b.messages.get_history("c"),
-        await b.checkpoints.get_latest(execution_id="e"), await b.heartbeats.get("e"),
-        await b.heartbeats.get_stale(WHEN + timedelta(days=999)),
-        await b.parked_contexts.get("p"), await b.parked_contexts.get_by_approval("ap"),
-        await b.parked_contexts.get_by_agent("a"), await b.agent_states.get("a"),
-        await b.agent_states.get_active(), await b.audit_entries.query(),
-        await b.users.list_users(), await b.users.list_users_paginated(after_id=None, limit=9),
-        await b.users.get_by_username("ada"), await b.users.count(),
-        await b.users.count_by_role("manager"),  # type: ignore[arg-type]
-        await b.api_keys.get_by_hash("h"), await b.api_keys.list_by_user("u"),
-        await b.settings.get_all(), await b.settings.get_namespace("n"),
-    ]  # fmt: skip
+async def test_sums_are_a_tenants(backend: PersistenceBackend) -> None:
+    other = backend.for_tenant("other")
+    await backend.project_cost_aggregates.increment("p", 1.5, 2, 3)
+    assert await other.project_cost_aggregates.get("p") is None
+    theirs = await other.project_cost_aggregates.increment("p", 0.25, 1, 1)
+    assert (theirs.total_cost, theirs.record_count) == (0.25, 1)
+    mine = await backend.project_cost_aggregates.get("p")
+    assert mine is not None
+    assert (mine.total_cost, mine.total_input_tokens, mine.total_output_tokens) == (1.5, 2, 3)
 
 
-async def destroy(backend: PersistenceBackend) -> None:
-    b = backend
-    await b.tasks.claim("thief")
-    await b.tasks.delete(full()["tasks"].id)  # type: ignore[attr-defined]
-    await b.projects.delete("p")
-    await b.artifacts.delete("a")
-    await b.checkpoints.delete_by_execution("e")
-    await b.heartbeats.delete("e")
-    await b.parked_contexts.delete("p")
-    await b.agent_states.delete("a")
-    await b.audit_entries.purge_before(WHEN + timedelta(days=999))
-    await b.api_keys.delete("k")
-    await b.users.delete("u")
-    await b.settings.delete("n", "k")
-    await b.settings.delete_namespace("n")
-    await b.settings.delete_namespace_returning_keys("n")
+async def test_claims_are_a_tenants(backend: PersistenceBackend) -> None:
+    keys, others = backend.idempotency_keys, backend.for_tenant("other").idempotency_keys
+    claim = await keys.claim("s", "k", 60)
+    assert claim.claim_token is not None
+    assert await others.get("s", "k") is None
+    assert await others.complete("s", "k", claim.claim_token) is False
+    assert await others.fail("s", "k", claim.claim_token, error="e") is False
+    theirs = await others.claim("s", "k", 60)
+    assert theirs.outcome == "fresh"
+    assert await others.cleanup_expired(now=LATER) == 1
+    stored = await keys.get("s", "k")
+    assert stored is not None
+    assert stored.claim_token == claim.claim_token
+    assert await keys.complete("s", "k", claim.claim_token, response="r") is True
 
 
-async def test_tenants_do_not_see_each_other(backend: PersistenceBackend) -> None:
-    acme = backend.for_tenant("acme")
-    nothing = await everything(acme)
-    await fill(backend)
-    mine = await everything(backend)
-    assert all(mine)
-    assert await everything(acme) == nothing
+async def test_tokens_are_a_tenants(backend: PersistenceBackend) -> None:
+    other = backend.for_tenant("other")
+    for tenant in (backend, other):
+        await tenant.users.save(required(User, id="u", username="u"))
+        session = required(Session, id="s", user_id="u").model_copy(update={"expires_at": LATER})
+        await tenant.sessions.create(session)
+    await backend.refresh_tokens.create("mine", "s", "u", LATER)
+    assert await other.refresh_tokens.consume("mine") is None
+    assert await other.refresh_tokens.revoke_by_session("s") == 0
+    assert await other.refresh_tokens.revoke_by_user("u") == 0
+    await other.refresh_tokens.create("mine", "s", "u", LATER)
+    assert await other.sessions.revoke_all_for_user("u") == 1
+    assert await other.refresh_tokens.consume("mine") is None
+    record = await backend.refresh_tokens.consume("mine")
+    assert record is not None
+    assert (record.token_hash, record.session_id, record.user_id) == ("mine", "s", "u")
+    assert await backend.refresh_tokens.consume("mine") is None
 
-    await destroy(acme)
-    assert await everything(backend) == mine
 
-    await fill(acme)  # the same keys, user names and hashes, without a conflict
-    assert await everything(acme) == mine
-    other = full()["tasks"].model_copy(update={"title": "acme's"})
-    await acme.tasks.save(other)  # type: ignore[arg-type]
-    assert await everything(backend) == mine
+async def test_lockouts_are_a_tenants(backend: PersistenceBackend) -> None:
+    mine, others = backend.lockouts, backend.for_tenant("other").lockouts
+    locked = [await mine.record_failure("ada", "::1") for _ in range(5)]
+    assert locked == [False] * 4 + [True]
+    await others.load_locked()
+    assert not others.is_locked("ada")
+    assert await others.record_failure("ada") is False
+    await others.record_success("ada")
+    assert await others.cleanup_expired() == 0
+    await mine.load_locked()
+    assert mine.is_locked("ada")
 
 
-async def test_a_view_shares_the_connection(backend: PersistenceBackend, url: str) -> None:
-    acme = backend.for_tenant("acme")
-    assert acme.is_connected
-    assert acme.tenant == "acme"
-    assert backend.tenant == "default"
-    assert acme.get_db() is backend.get_db()
+async def test_a_backend_is_made_for_a_tenant(url: str) -> None:
     assert create_backend(url, tenant="acme").tenant == "acme"
-    await acme.set_setting("k", "v")
-    assert await backend.get_setting("k") is None
-    assert await backend.for_tenant("acme").get_setting("k") == "v"
+    assert create_backend(url).tenant == "default"

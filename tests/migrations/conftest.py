@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from holdfast import PersistenceBackend, create_backend
 from holdfast.engines.base import Engine
-from holdfast.migrations import runner
+from holdfast.migrations import HOLDFAST
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -36,16 +36,13 @@ async def empty(empty_url: str) -> AsyncIterator[PersistenceBackend]:
 @pytest.fixture
 def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Adds a revision ``9999`` behind the newest: as a newer Holdfast would have it."""
-    copy = tmp_path / "migrations"
-    shutil.copytree(
-        Path(runner.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__")
-    )
-    newest = runner.head()
-    # Where the runner looks for its scripts.
-    monkeypatch.setattr(runner, "__file__", str(copy / "runner.py"))
+    copy = tmp_path / "versions"
+    shutil.copytree(HOLDFAST.folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    newest = HOLDFAST.head()
+    monkeypatch.setitem(vars(HOLDFAST), "folder", copy)
 
     def add(upgrade: str) -> None:
-        (copy / "versions" / "9999_newer.py").write_text(
+        (copy / "9999_newer.py").write_text(
             "import sqlalchemy as sa\nfrom alembic import op\n"
             f"revision = '9999'\ndown_revision = {newest!r}\n"
             f"def upgrade():\n    {upgrade}\n"

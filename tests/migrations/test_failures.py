@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from holdfast import MigrationError, PersistenceBackend, SchemaTooNewError, migrations
-from holdfast.migrations import runner
+from holdfast.migrations import HOLDFAST
 
 from .conftest import engine_of, everything, run_sql
 
@@ -73,15 +74,14 @@ async def test_a_schema_newer_than_the_code_is_refused(empty: PersistenceBackend
 async def test_a_database_a_newer_release_migrated_is_refused(
     empty: PersistenceBackend, scripts: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    older = Path(migrations.__file__).with_name("versions")
     scripts(NOVEL)
     await empty.migrate()
-    older, newer = migrations.__file__, runner.__file__
     with monkeypatch.context() as this_release:
-        this_release.setattr(runner, "__file__", older)
+        this_release.setitem(vars(HOLDFAST), "folder", older)
         for refused in (empty.migrate(), empty.downgrade("-1")):
             with pytest.raises(SchemaTooNewError, match="9999"):
                 await refused
-    assert runner.__file__ == newer
     await empty.downgrade("-1")  # with the release that knows how
     assert (await empty.status()).revision == migrations.history()[1].revision
     assert await empty.schema_drift() == []

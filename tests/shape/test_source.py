@@ -17,9 +17,10 @@ Rule = Callable[[ast.AST], list[str]]
 
 #: Beside `engines/` (how a database is spoken to) and `config/` (which one is meant).
 MAY_BRANCH_BY_ENGINE = {
-    "backend.py",  # chooses the engine a configuration names
+    "backend/factory.py",  # chooses the engine a configuration names
     "cli/migrate.py",  # prints SQL for the dialect a configuration names
     "schema/functions.py",
+    "schema/recorders.py",
     "schema/triggers.py",
     "schema/types.py",
     "migrations/versions/0001_first_tables.py",

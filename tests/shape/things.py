@@ -27,12 +27,16 @@ AREAS = [m for m in modules(repositories) if any(n.endswith("Repositories") for 
 
 
 def _globals(kind: type[Any]) -> list[Any]:
-    found = {id(v): v for area in AREAS for v in vars(area).values() if isinstance(v, kind)}
-    return list(found.values())
+    values = [value for area in AREAS for value in vars(area).values()]
+    values += [value for table in values if isinstance(table, dict) for value in table.values()]
+    return list({id(value): value for value in values if isinstance(value, kind)}.values())
 
 
-MAPPERS: list[Mapper[BaseModel]] = [r.mapper for r in _globals(Records)] + _globals(Mapper)
-LISTINGS: list[Listing[Any]] = _globals(Listing)
+RECORDS: list[Records[BaseModel]] = _globals(Records)
+MAPPERS: list[Mapper[BaseModel]] = [r.mapper for r in RECORDS] + _globals(Mapper)
+LISTINGS: list[Listing[Any]] = _globals(Listing) + [
+    part for records in RECORDS for part in vars(records).values() if isinstance(part, Listing)
+]
 
 
 def shapes(listing: Listing[Any]) -> Iterator[tuple[tuple[str, ...], bool, bool, bool]]:
@@ -49,8 +53,9 @@ def statements() -> dict[str, Statement]:
     """Every statement there can be, by a name that tells it from its siblings."""
     found: dict[str, Statement] = {}
     for statement in _globals(Statement):
-        found[statement.name] = statement
-    for records in _globals(Records):
+        twins = sum(name.partition(" #")[0] == statement.name for name in found)
+        found[f"{statement.name} #{twins + 1}" if twins else statement.name] = statement
+    for records in RECORDS:
         for value in vars(records).values():
             if isinstance(value, Statement):
                 found[f"{value.name} (shape)"] = value
@@ -60,7 +65,10 @@ def statements() -> dict[str, Statement]:
     for listing in LISTINGS:
         for shape in shapes(listing):
             marks = [*shape[0], *itertools.compress(("after", "limit", "offset"), shape[1:])]
-            found[f"{listing.name} by {','.join(marks) or 'nothing'}"] = listing._build(*shape)
+            name = f"{listing.name} by {','.join(marks) or 'nothing'}"
+            while name in found:  # one method may have two listings
+                name += " again"
+            found[name] = listing._build(*shape)
     return found
 
 

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from holdfast import __version__
-from holdfast.cli import migrate, status
+from holdfast.cli import changes, extensions, migrate, status
 from holdfast.cli.demo import command as demo
 from holdfast.cli.output import Json, errors, print_json
 from holdfast.errors import PersistenceError
@@ -23,6 +23,8 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.add_typer(migrate.app, name="migrate")
 app.command("status")(status.status)
+app.add_typer(changes.app, name="changes")
+app.command("revision")(extensions.revision)
 
 
 @app.command("version")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from holdfast import migrations
+from holdfast import PersistenceBackend, Status, migrations
+from holdfast.cli.extensions import Names, load
 from holdfast.cli.output import Json, Url, connected, console, print_json, read_config
 
 app = typer.Typer(help="Bring the schema to the newest revision, or look at it.")
@@ -19,40 +22,61 @@ _DIALECTS = {"sqlite": "sqlite", "postgres": "postgresql"}
 def migrate(
     context: typer.Context,
     url: Url = None,
+    extension: Names = None,
     sql: Annotated[
         bool, typer.Option("--sql", help="Print the SQL for an empty database; send nothing.")
     ] = False,
 ) -> None:
     """Bring the schema to the newest revision. Safe from many processes at once."""
     if context.invoked_subcommand is not None:
-        context.obj = url
+        context.obj = (url, extension)
         return
     if sql:
-        typer.echo(migrations.migration_sql(_DIALECTS[read_config(url).backend]))
+        chains = [migrations.HOLDFAST, *(item.chain for item in load(extension))]
+        dialect = _DIALECTS[read_config(url).backend]
+        typer.echo(migrations.migration_sql(dialect, chains=chains))
         return
 
-    async def run() -> None:
-        async with connected(url) as backend:
+    async def run() -> Status:
+        async with connected(url, load(extension)) as backend:
             await backend.migrate()
+            return await backend.status()
 
-    asyncio.run(run())
-    console.print(f"{read_config(url).safe_url} is at revision {migrations.head()}")
+    found = asyncio.run(run())
+    console.print(f"{read_config(url).safe_url} is at revision {found.revision}")
+    for name, item in found.extensions.items():
+        console.print(f"{name} is at revision {item.revision}")
+
+
+def _connected(
+    context: typer.Context, url: str | None, extension: list[str] | None
+) -> AbstractAsyncContextManager[PersistenceBackend]:
+    """The database and the extensions, named behind the command or in front of it."""
+    outer_url, outer_extension = context.obj
+    return connected(url or outer_url, load(extension or outer_extension))
 
 
 @app.command("current")
-def current(context: typer.Context, url: Url = None, json: Json = False) -> None:
+def current(
+    context: typer.Context, url: Url = None, extension: Names = None, json: Json = False
+) -> None:
     """Print the database's revision; exit code 1 if it is not the newest."""
 
-    async def run() -> str | None:
-        async with connected(url or context.obj) as backend:
-            return (await backend.status()).revision
+    async def run() -> Status:
+        async with _connected(context, url, extension) as backend:
+            return await backend.status()
 
-    revision = asyncio.run(run())
+    found = asyncio.run(run())
     if json:
-        print_json({"revision": revision, "newest": migrations.head()})
+        extensions = {name: asdict(item) for name, item in found.extensions.items()}
+        shown = {"revision": found.revision, "newest": found.newest_revision}
+        print_json(shown | ({"extensions": extensions} if extensions else {}))
     else:
-        typer.echo(revision or "not migrated")
-    if revision != migrations.head():
+        typer.echo(found.revision or "not migrated")
+        for name, item in found.extensions.items():
+            typer.echo(f"{name} {item.revision or 'not migrated'}")
+    steps = [(item.revision, item.newest_revision) for item in found.extensions.values()]
+    if any(at != newest for at, newest in [(found.revision, found.newest_revision), *steps]):
         raise typer.Exit(1)
 
 
@@ -68,11 +92,13 @@ def history(json: Json = False) -> None:
 
 
 @app.command("check")
-def check(context: typer.Context, url: Url = None, json: Json = False) -> None:
+def check(
+    context: typer.Context, url: Url = None, extension: Names = None, json: Json = False
+) -> None:
     """Compare the database with this Holdfast's schema; exit code 1 if they differ."""
 
     async def run() -> list[str]:
-        async with connected(url or context.obj) as backend:
+        async with _connected(context, url, extension) as backend:
             return list(await backend.schema_drift())
 
     found = asyncio.run(run())
@@ -87,17 +113,22 @@ def check(context: typer.Context, url: Url = None, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command("downgrade")
+@app.command("downgrade", context_settings={"ignore_unknown_options": True})  # for -1
 def downgrade(
     context: typer.Context,
     revision: Annotated[str, typer.Argument(help="A revision, 'base', or '-1' for one step.")],
     url: Url = None,
+    extension: Names = None,
+    of: Annotated[
+        str | None, typer.Option("--of", help="The name of the extension whose revisions to undo.")
+    ] = None,
 ) -> None:
     """Undo revisions. What they created, and its rows, is gone."""
 
     async def run() -> str | None:
-        async with connected(url or context.obj) as backend:
-            await backend.downgrade(revision)
-            return (await backend.status()).revision
+        async with _connected(context, url, extension) as backend:
+            await backend.downgrade(revision, extension=of)
+            found = await backend.status()
+            return found.revision if of is None else found.extensions[of].revision
 
     console.print(f"at revision {asyncio.run(run()) or 'base'}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from holdfast import PersistenceBackend, PersistenceConfig, create_backend
+from holdfast.extending import Extension
 
 __all__ = ["Json", "Url", "connected", "console", "errors", "print_json", "read_config", "size"]
 
@@ -36,8 +37,10 @@ def read_config(url: str | None) -> PersistenceConfig:
 
 
 @asynccontextmanager
-async def connected(url: str | None) -> AsyncIterator[PersistenceBackend]:
-    backend = create_backend(read_config(url))
+async def connected(
+    url: str | None, extensions: Sequence[Extension] = ()
+) -> AsyncIterator[PersistenceBackend]:
+    backend = create_backend(read_config(url), extensions=extensions)
     await backend.connect()
     try:
         yield backend

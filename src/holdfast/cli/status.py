@@ -9,14 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from holdfast import Status
+from holdfast.cli.extensions import Names, load
 from holdfast.cli.output import Json, Url, connected, console, print_json, size
 
 
-def status(url: Url = None, json: Json = False) -> None:
+def status(url: Url = None, extension: Names = None, json: Json = False) -> None:
     """Show engine, schema, rows and bytes per table, and this connection's figures."""
 
     async def run() -> Status:
-        async with connected(url) as backend:
+        async with connected(url, load(extension)) as backend:
             return await backend.status()
 
     found = asyncio.run(run())
@@ -27,16 +28,14 @@ def status(url: Url = None, json: Json = False) -> None:
 
 
 def _show(found: Status) -> None:
-    at_head = found.revision == found.newest_revision
-    schema = Text(found.revision or "not migrated", style="green" if at_head else "yellow")
-    if not at_head:
-        schema.append(f"  (newest is {found.newest_revision}: run holdfast migrate)")
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")
     facts.add_column()
     facts.add_row("engine", f"{found.engine} {found.version}")
     facts.add_row("database", Text(found.database))
-    facts.add_row("schema", schema)
+    facts.add_row("schema", _revision(found.revision, found.newest_revision))
+    for name, extension in found.extensions.items():
+        facts.add_row(name, _revision(extension.revision, extension.newest_revision))
     pool, writes, reads = found.stats.pool, found.stats.writes, found.stats.reads
     facts.add_row(
         "connections", f"{pool.size} open, {pool.busy} busy, {pool.waiting} callers waiting"
@@ -57,3 +56,11 @@ def _show(found: Status) -> None:
         tables.add_row(name, f"{table.rows:,}", size(table.bytes))
     console.print()
     console.print(tables)
+
+
+def _revision(revision: str | None, newest: str | None) -> Text:
+    at_head = revision == newest
+    shown = Text(revision or "not migrated", style="green" if at_head else "yellow")
+    if not at_head:
+        shown.append(f"  (newest is {newest}: run holdfast migrate)")
+    return shown

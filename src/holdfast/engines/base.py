@@ -15,6 +15,7 @@ __all__ = [
     "BatchStats",
     "Engine",
     "EngineStats",
+    "Log",
     "PoolStats",
     "Row",
     "Session",
@@ -48,6 +49,20 @@ class Statement:
     parameters: tuple[str, ...]
     table: Table = field(repr=False)
     confirm: Statement | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Log:
+    """A table of rows that are numbered, per tenant, as they are written.
+
+    ``newest(tenant)`` answers the largest number or ``None``; ``piece(tenant, names, after, upto)``
+    at most ``CHUNK`` rows in order, the number first. ``channel`` is notified of new rows, where
+    the database can do that.
+    """
+
+    newest: Statement
+    piece: Statement
+    channel: str
 
 
 class Session(Protocol):
@@ -143,6 +158,19 @@ class Engine(Session, Protocol):
 
     async def ping(self) -> bool:
         """Whether the database answers within the pool's deadline."""
+
+    def follow(
+        self, log: Log, tenant: str, names: str, *, after: int | None, pause: float
+    ) -> AsyncIterator[tuple[int, Sequence[Row]]]:
+        """The rows of a log, each once and in order, from behind ``after``, as they are committed.
+
+        In steps: a number and the rows up to it that were not answered before. Nothing will ever
+        appear below a number that was answered. ``None`` begins now: the first step says where,
+        without rows. It waits for transactions that are under way and have written to the log.
+
+        Goes on when the connection is lost; ends with `PersistenceConnectionError` when the engine
+        is closed. ``pause`` is the seconds between two looks, where nobody notifies.
+        """
 
     async def run_sync(self, work: Callable[[Connection], T], *, exclusive: bool = False) -> T:
         """Run ``work`` on a thread or greenlet with a SQLAlchemy connection of its own.

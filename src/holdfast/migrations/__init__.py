@@ -1,20 +1,22 @@
-"""One chain of revisions for both engines, and what runs it."""
+"""Chains of revisions for both engines, and what runs them."""
 
 from __future__ import annotations
 
+from holdfast.migrations.chain import HOLDFAST, Chain, Revision
 from holdfast.migrations.runner import (
-    Revision,
     check,
     current,
     downgrade,
-    generate,
     head,
     history,
     migrate,
     migration_sql,
 )
+from holdfast.migrations.writing import generate, write_revision
 
 __all__ = [
+    "HOLDFAST",
+    "Chain",
     "Revision",
     "check",
     "current",
@@ -24,4 +26,5 @@ __all__ = [
     "history",
     "migrate",
     "migration_sql",
+    "write_revision",
 ]

@@ -4,173 +4,143 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from alembic import autogenerate, command
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from holdfast.engines.base import Engine
-from holdfast.errors import MigrationError, PersistenceError, SchemaTooNewError
-from holdfast.schema import metadata
+from holdfast.errors import MigrationError, PersistenceError
+from holdfast.migrations.chain import HOLDFAST, Chain, Revision
+from holdfast.schema.recorders import is_recorder, kept
 from holdfast.schema.triggers import TRIGGERS, existing
 
-__all__ = [
-    "Revision",
-    "check",
-    "current",
-    "downgrade",
-    "generate",
-    "head",
-    "history",
-    "migrate",
-    "migration_sql",
-]
+__all__ = ["check", "current", "downgrade", "head", "history", "migrate", "migration_sql"]
 
 T = TypeVar("T")
+
+#: Chains in the order in which they are run; Holdfast's is always the first.
+Chains = Sequence[Chain]
 
 logger = logging.getLogger("holdfast.migrations")
 
 
-class Revision(NamedTuple):
-    """A step of the chain."""
+async def migrate(engine: Engine, chains: Chains = (HOLDFAST,)) -> None:
+    """Bring every chain to its newest revision: all of them or none.
 
-    revision: str
-    down_revision: str | None
-    message: str
-
-
-async def migrate(engine: Engine) -> None:
-    """Bring the schema to the newest revision; of processes that start at once, one works.
-
-    Raises `SchemaTooNewError` if the database is ahead of this code, else `MigrationError`.
+    Of processes that start at once, one works. Raises `SchemaTooNewError` if the database is ahead
+    of this code, else `MigrationError`.
     """
-    if await _run(engine, _stands_at_head):
+
+    def done(connection: Connection) -> bool:
+        return all(chain.stands_at_head(connection) for chain in chains)
+
+    if await run(engine, done):
         return  # the usual start of a process: no lock taken
 
     def upgrade(connection: Connection) -> None:
-        if not _stands_at_head(connection):  # somebody may have migrated while we waited
-            command.upgrade(_config(connection=connection), "head")
-            logger.info("migrated to revision %s", head())
+        for chain in chains:
+            if chain.stands_at_head(connection):  # somebody may have migrated while we waited
+                continue
+            with failing(chain), kept(connection):
+                command.upgrade(chain.config(connection=connection), "head")
+            logger.info("%smigrated to revision %s", chain.place, chain.head())
 
-    await _run(engine, upgrade, exclusive=True)
+    await run(engine, upgrade, exclusive=True)
 
 
-async def downgrade(engine: Engine, revision: str) -> None:
-    """Undo revisions down to ``revision`` (or ``base``, or ``-1`` for one step)."""
+async def downgrade(
+    engine: Engine, revision: str, chain: Chain = HOLDFAST, *, later: Chains = ()
+) -> None:
+    """Undo revisions down to ``revision`` (or ``base``, or ``-1`` for one step).
+
+    The chains that come ``later`` may build on this one, so none of them may be in the way of
+    ``base``.
+    """
 
     def undo(connection: Connection) -> None:
-        _stands_at_head(connection)
-        command.downgrade(_config(connection=connection), revision)
+        chain.stands_at_head(connection)
+        held = [other.name for other in later if other.revision(connection) is not None]
+        if revision == "base" and held:
+            raise MigrationError(f"{chain.place}downgrade {', '.join(held)} to base first")
+        with failing(chain), kept(connection):
+            command.downgrade(chain.config(connection=connection), revision)
 
-    await _run(engine, undo, exclusive=True)
+    await run(engine, undo, exclusive=True)
 
 
-async def current(engine: Engine) -> str | None:
+async def current(engine: Engine, chain: Chain = HOLDFAST) -> str | None:
     """The database's revision; ``None`` before the first migration."""
-    return await _run(engine, _revision)
+    return await run(engine, chain.revision)
 
 
-async def check(engine: Engine) -> Sequence[str]:
+async def check(engine: Engine, chains: Chains = (HOLDFAST,)) -> Sequence[str]:
     """How the database differs from this code's schema, one line each; empty if it does not."""
+    counts = {chain.version_table for chain in chains}
+
+    def is_of_interest(name: str | None, kind: str, parents: Any) -> bool:
+        return kind != "table" or name not in counts
 
     def compare(connection: Connection) -> Sequence[str]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        found = [_describe(item) for item in autogenerate.compare_metadata(context, metadata)]
-        stored = existing(connection)
+        options = {"compare_type": True, "include_name": is_of_interest}
+        context = MigrationContext.configure(connection, opts=options)
+        declared: Any = [chain.metadata for chain in chains]
+        found = [_describe(item) for item in autogenerate.compare_metadata(context, declared)]
+        stored = {name for name in existing(connection) if not is_recorder(name)}
         found += [f"missing trigger {name}" for name in TRIGGERS if name not in stored]
         found += [f"unknown trigger {name}" for name in sorted(stored) if name not in TRIGGERS]
         return found
 
-    return await _run(engine, compare)
+    return await run(engine, compare)
 
 
 def head() -> str:
     """The newest revision this code knows."""
-    newest = _scripts().get_current_head()
+    newest = HOLDFAST.head()
     assert newest is not None  # noqa: S101 - there is always a first revision
     return newest
 
 
 def history() -> Sequence[Revision]:
     """Every revision, newest first."""
-    return [
-        Revision(script.revision, script.down_revision, script.doc)  # type: ignore[arg-type]
-        for script in _scripts().walk_revisions()
-    ]
+    return HOLDFAST.history()
 
 
-def migration_sql(dialect: str, *, revisions: str = "head") -> str:
+def migration_sql(dialect: str, *, revisions: str = "head", chains: Chains = (HOLDFAST,)) -> str:
     """What a migration would send, as SQL text; ``revisions`` may be a range ``from:to``."""
     output = io.StringIO()
-    config = _config(dialect=dialect)
-    config.output_buffer = output
-    command.upgrade(config, revisions, sql=True)
+    for chain in chains:
+        config = chain.config(dialect=dialect)
+        config.output_buffer = output
+        with failing(chain):
+            command.upgrade(config, revisions, sql=True)
     return output.getvalue()
 
 
-async def generate(engine: Engine, message: str) -> Path:
-    """Write the revision that brings a migrated database to the schema of this code."""
-
-    def write(connection: Connection) -> Path:
-        newest = sorted(Path(__file__).with_name("versions").glob("[0-9]*.py"))
-        number = f"{int(newest[-1].stem.split('_')[0]) + 1 if newest else 1:04d}"
-        script = command.revision(
-            _config(connection=connection), message, autogenerate=True, rev_id=number
-        )
-        return Path(script.path)  # type: ignore[union-attr]
-
-    return await _run(engine, write)
-
-
-async def _run(engine: Engine, work: Callable[[Connection], T], *, exclusive: bool = False) -> T:
-    try:
+async def run(engine: Engine, work: Callable[[Connection], T], *, exclusive: bool = False) -> T:
+    """Run ``work`` on a connection of its own; what fails is a `MigrationError`."""
+    with failing(HOLDFAST):
         return await engine.run_sync(work, exclusive=exclusive)
+
+
+@contextmanager
+def failing(chain: Chain) -> Iterator[None]:
+    """Make a `MigrationError` that names the chain of any other error."""
+    try:
+        yield
     except MigrationError:
         raise
     except CommandError as error:
-        raise MigrationError(str(error)) from error
+        raise MigrationError(f"{chain.place}{error}") from error
     except Exception as error:  # a revision is code: it can raise anything
         # SQLAlchemy's text quotes the statement and its parameters; the cause keeps them.
         reason = type(getattr(error, "orig", None) or error).__name__
         detail = f": {error}" if isinstance(error, PersistenceError) else f" ({reason})"
-        raise MigrationError(f"the migration failed and was undone{detail}") from error
-
-
-def _stands_at_head(connection: Connection) -> bool:
-    revision = _revision(connection)
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if revision is not None and revision not in known:
-        raise SchemaTooNewError(
-            f"the database is at revision {revision}, which this Holdfast does not know (its "
-            f"newest is {head()}): it was migrated by a newer release. Upgrade Holdfast, or "
-            "downgrade the database with that release"
-        )
-    return revision == head()
-
-
-def _revision(connection: Connection) -> str | None:
-    # In the transaction that an exclusive run began: on SQLite that is what excludes the others,
-    # so it must last until the end. Alembic joins it, and `run_sync` commits.
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
-
-
-def _config(**attributes: Any) -> Config:
-    config = Config(attributes=attributes)
-    here = str(Path(__file__).parent)
-    config.set_main_option("script_location", here.replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
-    return config
+        raise MigrationError(f"{chain.place}the migration failed and was undone{detail}") from error
 
 
 def _describe(item: Any) -> str:

@@ -64,8 +64,10 @@ _LIST_ARTIFACTS = EntityListing(
 
 
 class _Artifacts(Repository):
+    table = artifacts
+
     async def save(self, artifact: Artifact) -> bool:
-        arguments = _ARTIFACTS.mapper.encode(self._tenant, artifact)
+        arguments = _ARTIFACTS.encode(self, artifact)
         rows = await self._session.returning(_SAVE_ARTIFACT, arguments)
         return bool(rows[0][0] == 1)
 

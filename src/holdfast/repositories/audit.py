@@ -6,17 +6,13 @@ import operator
 from datetime import datetime
 from typing import Protocol, get_args, runtime_checkable
 
-from sqlalchemy import delete
-
 from holdfast import checks
-from holdfast.engines.base import Statement
 from holdfast.entities import ApprovalRiskLevel, AuditEntry, AuditVerdictStr
 from holdfast.errors import InvalidArgumentError
-from holdfast.repositories.base import Repository, parameter, provide, where_equal
+from holdfast.repositories.base import Repository, delete_up_to, provide
 from holdfast.repositories.paging import EntityListing
 from holdfast.repositories.shapes import AppendOnly
 from holdfast.schema.audit import audit_entries
-from holdfast.schema.meta import TENANT
 
 __all__ = ["AuditRepositories", "AuditRepository"]
 
@@ -72,18 +68,14 @@ _QUERY = EntityListing(
         "until": ("timestamp", operator.le),
     },
 )
-_PURGE = Statement(
-    "audit_entries.purge_before",
-    delete(audit_entries).where(
-        *where_equal(audit_entries, ()),
-        audit_entries.c.timestamp < parameter(audit_entries.c.timestamp, "cutoff"),
-    ),
-    (TENANT, "cutoff"),
-    audit_entries,
+_PURGE = delete_up_to(
+    "audit_entries.purge_before", audit_entries, "timestamp", operator.lt, "cutoff"
 )
 
 
 class _AuditEntries(Repository):
+    table = audit_entries
+
     async def save(self, entry: AuditEntry) -> None:
         await _ENTRIES.save(self, entry)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, TypeVar, cast
 
+from pydantic import BaseModel
 from sqlalchemy import (
     BindParameter,
     Column,
@@ -12,22 +13,29 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    func,
     literal_column,
     select,
     update,
 )
 from sqlalchemy.dialects import postgresql
 
+from holdfast.binding import Models
 from holdfast.engines.base import Session, Statement
-from holdfast.schema.meta import TENANT
+from holdfast.mapping import Mapper
+from holdfast.schema.meta import EXTRA, TENANT
 
 __all__ = [
+    "Comparison",
     "Repository",
     "delete_by",
+    "delete_up_to",
     "insert",
+    "insert_if_absent",
     "parameter",
     "provide",
     "select_by",
+    "transition",
     "update_by",
     "upsert",
     "upsert_counting",
@@ -35,19 +43,31 @@ __all__ = [
 ]
 
 R = TypeVar("R")
+E = TypeVar("E", bound=BaseModel)
+
+#: Such as ``operator.eq``: a column, and what it is compared with.
+Comparison = Callable[[Column[Any], Any], ColumnElement[bool]]
 
 
 class Repository:
     """One kind of record of one tenant, on a backend or inside a transaction."""
 
-    def __init__(self, session: Session, tenant: str) -> None:
+    #: Where the records are: each in one row, under its key.
+    table: ClassVar[Table]
+
+    def __init__(self, session: Session, tenant: str, models: Models | None = None) -> None:
         self._session = session
         self._tenant = tenant
+        self._models = models
+
+    def _bound(self, mapper: Mapper[E]) -> Mapper[E]:
+        """The mapper for the class that the application uses for this kind of entity."""
+        return mapper if self._models is None else self._models.bind(mapper)
 
 
 def provide(owner: object, kind: type[R]) -> R:
     """The owner's repository of ``kind``: the same object for as long as it is connected."""
-    return cast("Any", owner)._repository(kind)  # type: ignore[no-any-return]
+    return cast("Any", owner).repository(kind)  # type: ignore[no-any-return]
 
 
 def parameter(column: Column[Any], name: str | None = None) -> BindParameter[Any]:
@@ -73,6 +93,16 @@ def delete_by(name: str, table: Table, by: tuple[str, ...]) -> Statement:
     return Statement(name, expression, (TENANT, *by), table)
 
 
+def delete_up_to(
+    name: str, table: Table, column: str, compare: Comparison, argument: str = "now"
+) -> Statement:
+    """A delete of the rows of which ``compare(column, argument)`` holds."""
+    limit = parameter(table.c[column], argument)
+    condition = compare(table.c[column], limit)
+    expression = delete(table).where(*where_equal(table, ()), condition)
+    return Statement(name, expression, (TENANT, argument), table)
+
+
 def insert(name: str, table: Table, parameters: tuple[str, ...]) -> Statement:
     """An insert that meets an existing key as `DuplicateRecordError`."""
     stored = select(*(table.c[p] for p in parameters)).where(*where_equal(table, table.info["key"]))
@@ -86,13 +116,22 @@ def upsert(
     """An insert, or an update of every column but the key and those to ``keep``."""
     key = (TENANT, *table.info["key"])
     fresh = postgresql.insert(table)
-    changed = {p: fresh.excluded[p] for p in parameters if p not in key and p not in keep}
+    changed = _replaced(table, fresh, [p for p in parameters if p not in key and p not in keep])
     expression = (
         fresh.on_conflict_do_update(index_elements=list(key), set_=changed)
         if changed
         else fresh.on_conflict_do_nothing(index_elements=list(key))
     )
     return Statement(name, expression, parameters, table)
+
+
+def _replaced(table: Table, fresh: postgresql.Insert, names: Iterable[str]) -> dict[str, Any]:
+    """Every column becomes what is saved now. An entity that knows no extra fields leaves those
+    that another application's entity has put there."""
+    changed: dict[str, Any] = {name: fresh.excluded[name] for name in names}
+    if EXTRA in changed:
+        changed[EXTRA] = func.coalesce(fresh.excluded[EXTRA], table.c[EXTRA])
+    return changed
 
 
 def upsert_counting(
@@ -103,7 +142,7 @@ def upsert_counting(
     fresh = postgresql.insert(table).values(
         {**{p: parameter(table.c[p], f"new_{p}") for p in parameters}, counter: literal_column("1")}
     )
-    changed: dict[str, Any] = {p: fresh.excluded[p] for p in parameters if p not in key}
+    changed = _replaced(table, fresh, [p for p in parameters if p not in key])
     changed[counter] = table.c[counter] + literal_column("1")
     expression = fresh.on_conflict_do_update(index_elements=list(key), set_=changed)
     return Statement(
@@ -114,10 +153,45 @@ def upsert_counting(
     )
 
 
-def update_by(name: str, table: Table, parameters: tuple[str, ...]) -> Statement:
-    """An update of every column but the key, where the key is the arguments'."""
+def insert_if_absent(name: str, table: Table, parameters: tuple[str, ...]) -> Statement:
+    """An insert that leaves what is stored under the key as it is, and then touches no row."""
+    key = [TENANT, *table.info["key"]]
+    expression = postgresql.insert(table).on_conflict_do_nothing(index_elements=key)
+    return Statement(name, expression, parameters, table)
+
+
+def update_by(
+    name: str,
+    table: Table,
+    parameters: tuple[str, ...],
+    *,
+    keep: tuple[str, ...] = (),
+    previous: str | None = None,
+) -> Statement:
+    """An update of every column but the key and those to ``keep``; the key is the arguments'.
+
+    With ``previous``, only where that column equals one more argument, the last.
+    """
     key = (TENANT, *table.info["key"])
-    values = {p: parameter(table.c[p], f"new_{p}") for p in parameters if p not in key}
-    expression = update(table).values(values).where(*where_equal(table, table.info["key"]))
-    names = tuple(p if p in key else f"new_{p}" for p in parameters)
-    return Statement(name, expression, names, table)
+    values: dict[str, Any] = {
+        p: parameter(table.c[p], f"new_{p}") for p in parameters if p not in key and p not in keep
+    }
+    if EXTRA in values:
+        values[EXTRA] = func.coalesce(values[EXTRA], table.c[EXTRA])
+    conditions = where_equal(table, table.info["key"])
+    names = tuple(p if p in key else f"new_{p}" for p in parameters if p not in keep)
+    if previous is not None:
+        conditions.append(table.c[previous] == parameter(table.c[previous], "previous"))
+        names = (*names, "previous")
+    return Statement(name, update(table).values(values).where(*conditions), names, table)
+
+
+def transition(
+    name: str, table: Table, columns: tuple[str, ...], *, when: ColumnElement[bool]
+) -> Statement:
+    """An update of some columns of one row, and only while ``when`` holds of it: of several
+    callers at once, one touches the row."""
+    values = {column: parameter(table.c[column], f"new_{column}") for column in columns}
+    key = table.info["key"]
+    expression = update(table).values(values).where(*where_equal(table, key), when)
+    return Statement(name, expression, (TENANT, *key, *(f"new_{c}" for c in columns)), table)

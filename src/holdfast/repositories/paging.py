@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import BigInteger, Column, ColumnElement, Table, bindparam, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    FromClause,
+    Table,
+    bindparam,
+    select,
+    tuple_,
+)
 
 from holdfast import checks
 from holdfast.engines.base import CHUNK, Row, Statement
 from holdfast.errors import InvalidArgumentError
 from holdfast.mapping import Mapper
-from holdfast.repositories.base import Repository, parameter, where_equal
+from holdfast.repositories.base import Comparison, Repository, parameter, where_equal
 from holdfast.schema.meta import TENANT
 
 __all__ = ["EntityListing", "Listing"]
@@ -21,15 +31,15 @@ __all__ = ["EntityListing", "Listing"]
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseModel)
 
-Comparison = Callable[[Column[Any], Any], ColumnElement[bool]]
-
 
 class Listing(Generic[T]):
     """A list method: which rows, in which order, as what.
 
     ``order`` names columns that end in the key, so that the order is total; ``descending`` turns
     all of them round, which lets one index serve both ways. ``filters`` gives, by parameter, the
-    column and how it is compared. A statement is built for each set of filters in use.
+    column and how it is compared. A statement is built for each set of filters in use. ``source``
+    is the table joined to others; ``key`` are the columns that tell its rows apart, if not those of
+    the table's own key.
     """
 
     def __init__(
@@ -41,11 +51,15 @@ class Listing(Generic[T]):
         *,
         order: tuple[str, ...],
         descending: bool = False,
-        filters: Mapping[str, tuple[str, Comparison]] | None = None,
+        filters: Mapping[str, tuple[str | Column[Any], Comparison]] | None = None,
         where: ColumnElement[bool] | None = None,
+        source: FromClause | None = None,
+        key: tuple[str, ...] | None = None,
     ) -> None:
         self.name = name
+        self.key: tuple[str, ...] = table.info["key"] if key is None else key
         self._table = table
+        self._source = table if source is None else source
         self._columns = columns
         self._decode = decode
         self._order = order
@@ -70,6 +84,9 @@ class Listing(Generic[T]):
         )
         used = {name: value for name, value in filters.items() if value is not None}
         behind = None if after is None else await self._behind(owner, after)
+        if behind is not None:
+            left = self._left(used)
+            behind = tuple(v for n, v in zip(self._order, behind, strict=True) if n in left)
         shape = (tuple(used), behind is not None, limit is not None, offset > 0)
         statement = self._statements.get(shape)
         if statement is None:
@@ -79,7 +96,7 @@ class Listing(Generic[T]):
             arguments.append(limit)
         if offset:
             arguments.append(offset)
-        decode = self._decode
+        decode = self._decoder(owner)
         session = owner._session
         if limit is not None and limit <= CHUNK:
             rows = await session.fetch(statement, tuple(arguments), at_most=limit)
@@ -90,16 +107,21 @@ class Listing(Generic[T]):
                 entities.extend([decode(row) for row in rows])
         return tuple(entities)
 
+    def _decoder(self, owner: Repository) -> Callable[[Row], T]:
+        return self._decode
+
     async def _behind(self, owner: Repository, after: Any) -> tuple[Any, ...]:
         """The values of the order's columns at the place where a page begins: here, of a key."""
-        key: tuple[str, ...] = self._table.info["key"]
+        key = self.key
         values = after if isinstance(after, tuple) else (after,)
-        if len(values) != len(key) or not all(isinstance(value, str) for value in values):
+        kinds = [int if isinstance(self._table.c[n].type, BigInteger) else str for n in key]
+        if len(values) != len(key) or not all(map(isinstance, values, kinds)):
             raise InvalidArgumentError(
                 f"{self.name}: after must be the last entry seen, or its {'/'.join(key)}"
             )
-        for name, value in zip(key, values, strict=True):
-            checks.text(value, f"{self.name}: after ({name})")
+        for name, value, kind in zip(key, values, kinds, strict=True):
+            check: Callable[..., Any] = checks.text if kind is str else checks.integer
+            check(value, f"{self.name}: after ({name})")
         if set(self._order) == set(key):  # the key is the position
             given = dict(zip(key, values, strict=True))
             return tuple(given[name] for name in self._order)
@@ -122,19 +144,32 @@ class Listing(Generic[T]):
             )
         return tuple(row)[: len(self._order)]
 
+    def _left(self, used: Iterable[str]) -> tuple[str, ...]:
+        """What is left of the order when equality filters have fixed some of its columns.
+
+        SQLite enters an index by ``a = ? AND b > ?``, but by ``(a, b) > (?, ?)`` it reads on to the
+        end of the tenant.
+        """
+        fixed = {
+            place
+            for place, compare in (self._filters[name] for name in used)
+            if compare is operator.eq
+        }
+        return tuple(name for name in self._order if name not in fixed) or self._order
+
     def _build(self, used: tuple[str, ...], behind: bool, limited: bool, offset: bool) -> Statement:
         table = self._table
-        expression = select(*self._columns).where(*where_equal(table, ()))
+        expression = select(*self._columns).select_from(self._source)
+        expression = expression.where(*where_equal(table, ()))
         parameters: list[str] = [TENANT]
         for name in used:
-            column, compare = self._filters[name]
-            expression = expression.where(
-                compare(table.c[column], parameter(table.c[column], name))
-            )
+            named, compare = self._filters[name]
+            column = table.c[named] if isinstance(named, str) else named
+            expression = expression.where(compare(column, parameter(column, name)))
             parameters.append(name)
         if self._where is not None:
             expression = expression.where(self._where)
-        order = [table.c[name] for name in self._order]
+        order = [table.c[name] for name in self._left(used)]
         if behind:
             place = tuple_(*(parameter(column, f"after_{column.name}") for column in order))
             here = tuple_(*order)
@@ -157,7 +192,11 @@ class EntityListing(Listing[E]):
         super().__init__(name, mapper.table, mapper.columns, mapper.decode, **options)
         self._mapper = mapper
 
+    def _decoder(self, owner: Repository) -> Callable[[Row], E]:
+        return owner._bound(self._mapper).decode
+
     async def _behind(self, owner: Repository, after: Any) -> tuple[Any, ...]:
-        if isinstance(after, self._mapper.entity):
-            return self._mapper.encode_fields(after, self._order)
+        mapper = owner._bound(self._mapper)
+        if mapper.accepts(after):
+            return mapper.encode_fields(after, self._order)
         return await super()._behind(owner, after)

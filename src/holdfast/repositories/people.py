@@ -130,6 +130,8 @@ _COUNT_BY_ROLE = Listing(
 
 
 class _Users(Repository):
+    table = users
+
     async def save(self, user: User) -> None:
         await _USERS.save(self, user)
 
@@ -172,6 +174,8 @@ _BY_USER = EntityListing(
 
 
 class _ApiKeys(Repository):
+    table = api_keys
+
     async def save(self, key: ApiKey) -> None:
         await _KEYS.save(self, key)
 

@@ -137,6 +137,8 @@ _DELETE_BY_EXECUTION = delete_by("checkpoints.delete_by_execution", checkpoints,
 
 
 class _Checkpoints(Repository):
+    table = checkpoints
+
     async def save(self, checkpoint: Checkpoint) -> None:
         await _CHECKPOINTS.save(self, checkpoint)
 
@@ -170,6 +172,8 @@ _STALE = EntityListing(
 
 
 class _Heartbeats(Repository):
+    table = heartbeats
+
     async def save(self, heartbeat: Heartbeat) -> None:
         await _HEARTBEATS.save(self, heartbeat)
 
@@ -208,6 +212,8 @@ _BY_APPROVAL = EntityListing(
 
 
 class _ParkedContexts(Repository):
+    table = parked_contexts
+
     async def save(self, context: ParkedContext) -> None:
         await _PARKED.save(self, context)
 
@@ -242,6 +248,8 @@ _ACTIVE = EntityListing(
 
 
 class _AgentStates(Repository):
+    table = agent_states
+
     async def save(self, state: AgentRuntimeState) -> None:
         await _STATES.save(self, state)
 

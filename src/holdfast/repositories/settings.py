@@ -150,6 +150,8 @@ _ALL = Listing(
 
 
 class _Settings(Repository):
+    table = settings
+
     async def get(self, namespace: str, key: str) -> tuple[str, str] | None:
         _check_key(_GET.name, namespace, key)
         row = await self._session.get(_GET, (self._tenant, namespace, key))

@@ -7,18 +7,28 @@ names and says only what is special about it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import Table
+from sqlalchemy import Table, func
 
 from holdfast import checks
-from holdfast.engines.base import Statement
+from holdfast.engines.base import Row, Session, Statement
 from holdfast.mapping import Mapper
-from holdfast.repositories.base import Repository, delete_by, insert, select_by, upsert
+from holdfast.repositories.base import (
+    Repository,
+    delete_by,
+    insert,
+    insert_if_absent,
+    select_by,
+    update_by,
+    upsert,
+)
 
-__all__ = ["AppendOnly", "Keyed", "Records"]
+__all__ = ["AppendOnly", "History", "Keyed", "Records", "Revised"]
+from holdfast.repositories.paging import EntityListing, Listing
 
 E = TypeVar("E", bound=BaseModel)
 
@@ -44,7 +54,20 @@ class Records(Generic[E]):
         for name, value in zip(names, values, strict=True):
             checks.not_blank(value, f"{statement.name}: {name}")
         row = await owner._session.get(statement, (owner._tenant, *values))
-        return None if row is None else self.mapper.decode(row)
+        return None if row is None else self.decode(owner, row)
+
+    async def drop(self, owner: Repository, statement: Statement, *key: str) -> bool:
+        """Delete by key; whether there was such a row."""
+        for name, value in zip(self.key, key, strict=True):
+            checks.not_blank(value, f"{statement.name}: {name}")
+        return await owner._session.execute(statement, (owner._tenant, *key)) > 0
+
+    def encode(self, owner: Repository, entity: E) -> tuple[Any, ...]:
+        """The arguments of a statement that saves the entity."""
+        return owner._bound(self.mapper).encode(owner._tenant, entity)
+
+    def decode(self, owner: Repository, row: Row) -> E:
+        return owner._bound(self.mapper).decode(row)
 
     def by(self, verb: str, *columns: str) -> Statement:
         """A point read by columns that are unique together."""
@@ -68,23 +91,125 @@ class Keyed(Records[E]):
         self._delete = delete_by(f"{self.name}.delete", table, self.key)
 
     async def save(self, owner: Repository, entity: E) -> None:
-        await owner._session.write(self._save, self.mapper.encode(owner._tenant, entity))
+        await owner._session.write(self._save, self.encode(owner, entity))
+
+    async def save_many(self, owner: Repository, entities: Iterable[E]) -> None:
+        """All of them or, on an error, none; of equal keys the last."""
+        rows = [self.encode(owner, entity) for entity in entities]
+        # In key order, so that two callers with the same keys cannot deadlock.
+        places = [self.mapper.parameters.index(name) for name in self.key]
+        rows.sort(key=lambda row: [row[place] for place in places])
+        async with owner._session.transaction() as session:
+            for row in rows:
+                await session.write(self._save, row)
 
     async def get(self, owner: Repository, *key: str) -> E | None:
         return await self.one(owner, self._get, *key)
 
     async def delete(self, owner: Repository, *key: str) -> bool:
-        for name, value in zip(self.key, key, strict=True):
-            checks.not_blank(value, f"{self._delete.name}: {name}")
-        return await owner._session.execute(self._delete, (owner._tenant, *key)) > 0
+        return await self.drop(owner, self._delete, *key)
 
 
 class AppendOnly(Records[E]):
     """Rows that are written once; a second save of a key is `DuplicateRecordError`."""
 
-    def __init__(self, table: Table, entity: type[E]) -> None:
-        super().__init__(table, entity)
+    def __init__(
+        self,
+        table: Table,
+        entity: type[E],
+        *,
+        derived: Mapping[str, Callable[[E], Any]] | None = None,
+    ) -> None:
+        super().__init__(table, entity, derived=derived)
         self._save = insert(f"{self.name}.save", table, self.mapper.parameters)
+        self._get = self.by("get", *self.key)
 
     async def save(self, owner: Repository, entity: E) -> None:
-        await owner._session.write(self._save, self.mapper.encode(owner._tenant, entity))
+        await owner._session.write(self._save, self.encode(owner, entity))
+
+    async def get(self, owner: Repository, *key: str) -> E | None:
+        return await self.one(owner, self._get, *key)
+
+
+class Revised(Records[E]):
+    """Rows whose ``version`` counts their changes: 1 when made, one more with each update.
+
+    An update is written over the version before its own and over nothing else (optimistic
+    concurrency), and leaves the columns to ``keep`` as they are.
+    """
+
+    def __init__(self, table: Table, entity: type[E], *, keep: tuple[str, ...] = ()) -> None:
+        super().__init__(table, entity)
+        parameters = self.mapper.parameters
+        self.insert = insert(f"{self.name}.save", table, parameters)
+        self._insert_if_absent = insert_if_absent(f"{self.name}.save (new)", table, parameters)
+        self._update = update_by(
+            f"{self.name}.save (next)", table, parameters, keep=keep, previous="version"
+        )
+        self._changed = [place for place, name in enumerate(parameters) if name not in keep]
+        self._get = self.by("get", *self.key)
+        self._delete = delete_by(f"{self.name}.delete", table, self.key)
+
+    async def create(self, owner: Repository, entity: E, *, session: Session | None = None) -> bool:
+        """Insert; False, and nothing is written, if the key is taken."""
+        arguments = self.encode(owner, entity)
+        return await (session or owner._session).execute(self._insert_if_absent, arguments) > 0
+
+    async def replace(
+        self, owner: Repository, entity: E, *, session: Session | None = None
+    ) -> bool:
+        """Update; False, and nothing is written, unless the version before is what is stored."""
+        given = self.encode(owner, entity)
+        arguments = [given[place] for place in self._changed]
+        version = arguments[self._update.parameters.index("new_version")]
+        arguments.append(version - 1)
+        return await (session or owner._session).execute(self._update, tuple(arguments)) > 0
+
+    async def get(self, owner: Repository, *key: str) -> E | None:
+        return await self.one(owner, self._get, *key)
+
+    async def delete(self, owner: Repository, *key: str) -> bool:
+        return await self.drop(owner, self._delete, *key)
+
+
+class History(Records[E]):
+    """Numbered, unchanging snapshots of things: rows by (``entity_id``, ``version``)."""
+
+    def __init__(self, table: Table, entity: type[E]) -> None:
+        super().__init__(table, entity)
+        of_entity = {"entity_id": ("entity_id", operator.eq)}
+        self._add = insert_if_absent(f"{self.name}.save_version", table, self.mapper.parameters)
+        self._forget = delete_by(f"{self.name}.delete_versions_for_entity", table, ("entity_id",))
+        #: Of one thing, the highest version first.
+        self.list = EntityListing(
+            f"{self.name}.list_versions",
+            self.mapper,
+            order=("entity_id", "version"),
+            descending=True,
+            filters={
+                **of_entity,
+                "version": ("version", operator.eq),
+                "content_hash": ("content_hash", operator.eq),
+            },
+        )
+        self._count = Listing(
+            f"{self.name}.count_versions",
+            table,
+            (func.count().label("versions"),),
+            lambda row: int(row[0]),
+            order=(),
+            filters=of_entity,
+        )
+
+    async def add(self, owner: Repository, entity: E) -> bool:
+        """Insert; False, and nothing is written, if the pair is taken."""
+        return await owner._session.execute(self._add, self.encode(owner, entity)) > 0
+
+    async def count_of(self, owner: Repository, entity_id: str) -> int:
+        filters = {"entity_id": checks.not_blank(entity_id, f"{self._count.name}: entity_id")}
+        return (await self._count.fetch(owner, filters, limit=1))[0]
+
+    async def forget(self, owner: Repository, entity_id: str) -> int:
+        """Delete every version; how many there were."""
+        checks.not_blank(entity_id, f"{self._forget.name}: entity_id")
+        return await owner._session.execute(self._forget, (owner._tenant, entity_id))

@@ -47,6 +47,8 @@ _HISTORY = EntityListing(
 
 
 class _Messages(Repository):
+    table = messages
+
     async def save(self, message: Message) -> None:
         await _MESSAGES.save(self, message)
 

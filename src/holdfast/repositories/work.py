@@ -207,6 +207,8 @@ _CLAIM_IN_PROJECT = _claim(in_project=True)
 
 
 class _Tasks(Repository):
+    table = tasks
+
     async def save(self, task: Task) -> None:
         await _TASKS.save(self, task)
 
@@ -245,7 +247,7 @@ class _Tasks(Repository):
             arguments.append(checks.not_blank(project, "tasks.claim: project"))
         statement = _CLAIM if project is None else _CLAIM_IN_PROJECT
         rows = await self._session.returning(statement, tuple(arguments))
-        return _TASKS.mapper.decode(rows[0]) if rows else None
+        return _TASKS.decode(self, rows[0]) if rows else None
 
 
 def _task_filters(
@@ -270,15 +272,17 @@ _LIST_PROJECTS = EntityListing(
 
 
 class _Projects(Repository):
+    table = projects
+
     async def save(self, project: Project) -> None:
         await _PROJECTS.save(self, project)
 
     async def create(self, project: Project) -> None:
-        arguments = _PROJECTS.mapper.encode(self._tenant, project)
+        arguments = _PROJECTS.encode(self, project)
         await self._session.write(_CREATE_PROJECT, arguments)
 
     async def update(self, project: Project) -> None:
-        arguments = _PROJECTS.mapper.encode(self._tenant, project)
+        arguments = _PROJECTS.encode(self, project)
         if not await self._session.execute(_UPDATE_PROJECT, arguments):
             raise RecordNotFoundError(f"projects.update: there is no project {project.id!r}")
 

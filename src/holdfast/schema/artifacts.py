@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, index, nullable, store_table
+from holdfast.schema.meta import check, column, extra, index, nullable, store_table
 from holdfast.schema.types import INTEGER, STRING, Timestamp
 
 __all__ = ["artifacts"]
@@ -21,6 +21,7 @@ artifacts = store_table(
     nullable("created_at", Timestamp()),
     # How often the row was saved: what tells an insert from an update in one statement.
     column("save_count", INTEGER),
+    extra(),
     check("size_bytes", "size_bytes >= 0"),
     index("ix_artifacts_task_id", "task_id", "id"),
     index("ix_artifacts_created_by", "created_by", "id"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import column, index, nullable, store_table
+from holdfast.schema.meta import column, extra, index, nullable, store_table
 from holdfast.schema.types import REAL, STRING, JsonText, Timestamp
 
 __all__ = ["audit_entries"]
@@ -24,6 +24,7 @@ audit_entries = store_table(
     column("evaluation_duration_ms", REAL),
     nullable("approval_id", STRING),
     column("confidence", STRING),
+    extra(),
     index("ix_audit_entries_timestamp", "timestamp", "id"),
     index("ix_audit_entries_agent_id", "agent_id", "timestamp", "id"),
     index("ix_audit_entries_action_type", "action_type", "timestamp", "id"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, TableValuedAlias, Text, column
+from sqlalchemy import ColumnElement, Integer, TableValuedAlias, Text, column
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-__all__ = ["json_texts"]
+__all__ = ["json_texts", "position"]
 
 
 class holdfast_json_texts(GenericFunction[Any]):  # noqa: N801 - SQL functions are lower case
@@ -31,3 +31,25 @@ def _postgresql(element: Any, compiler: SQLCompiler, **options: Any) -> str:
 def json_texts(array: ColumnElement[Any], name: str) -> TableValuedAlias:
     """The elements of a JSON array of texts as a table of one column, ``value``."""
     return holdfast_json_texts(array).table_valued(column("value", Text)).alias(name)
+
+
+class holdfast_position(GenericFunction[int]):  # noqa: N801
+    """Where a text begins in another one, in characters from 1; 0 if it does not."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(holdfast_position, "sqlite")
+def _instr(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"instr{compiler.function_argspec(element, **options)}"
+
+
+@compiles(holdfast_position, "postgresql")
+def _strpos(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"strpos{compiler.function_argspec(element, **options)}"
+
+
+def position(text: ColumnElement[Any], part: ColumnElement[Any]) -> ColumnElement[int]:
+    """Where ``part`` begins in ``text``, in characters from 1; 0 if it does not."""
+    return holdfast_position(text, part)

@@ -1,4 +1,4 @@
-"""The one ``MetaData``, and how every table is built: the tenant leads every key and index."""
+"""How every table is built: the tenant leads every key and index. And Holdfast's ``MetaData``."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
-from holdfast.schema.types import STRING
+from holdfast.schema.types import STRING, JsonText
 
 __all__ = [
     "check",
     "column",
+    "extra",
     "foreign_key",
     "index",
     "metadata",
+    "new_metadata",
     "nullable",
+    "referring",
     "store_table",
     "token",
     "unique",
@@ -34,22 +37,45 @@ __all__ = [
 ]
 
 TENANT = "tenant"
+EXTRA = "extra"
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        # Column 0 is the tenant.
-        "fk": "fk_%(table_name)s_%(column_1_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
+_TARGET = "target"
+#: By table: the tables of other metadata that refer to it.
+_REFERRING: dict[Table, dict[str, Table]] = {}
 
 
-def store_table(name: str, *items: SchemaItem, key: tuple[str, ...]) -> Table:
-    """A table whose rows belong to tenants; ``key`` is the key within a tenant."""
+def new_metadata() -> MetaData:
+    """An empty place for tables, whose constraints are named as Holdfast's are."""
+    return MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            # Column 0 is the tenant.
+            "fk": "fk_%(table_name)s_%(column_1_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+
+
+#: Holdfast's own tables; an extension's are in one of its own.
+metadata = new_metadata()
+
+
+def store_table(
+    name: str, *items: SchemaItem, key: tuple[str, ...], metadata: MetaData = metadata
+) -> Table:
+    """A table whose rows each belong to a tenant; ``key`` is the key within a tenant."""
     tenant: Column[str] = Column(TENANT, STRING, nullable=False)
     primary = PrimaryKeyConstraint(TENANT, *key)
-    return Table(name, metadata, tenant, *items, primary, info={"key": key})
+    table = Table(name, metadata, tenant, *items, primary, info={"key": key})
+    for constraint in table.foreign_key_constraints:
+        if (target := constraint.info.get(_TARGET)) is not None:
+            _REFERRING.setdefault(target, {})[name] = table
+    return table
+
+
+def referring(table: Table) -> dict[str, Table]:
+    """The tables by name whose foreign keys may lead to ``table``, those of extensions too."""
+    return {**table.metadata.tables, **_REFERRING.get(table, {})}
 
 
 def column(name: str, type_: TypeEngine[Any]) -> Column[Any]:
@@ -58,6 +84,14 @@ def column(name: str, type_: TypeEngine[Any]) -> Column[Any]:
 
 def nullable(name: str, type_: TypeEngine[Any]) -> Column[Any]:
     return Column(name, type_, nullable=True)
+
+
+def extra() -> Column[Any]:
+    """Where an application's own entity keeps the fields that have no column: a JSON object.
+
+    ``NULL`` where an entity without such fields was saved first.
+    """
+    return Column(EXTRA, JsonText(), nullable=True)
 
 
 def index(name: str, *columns: str, where: str | None = None) -> Index:
@@ -73,10 +107,14 @@ def unique_index(name: str, *columns: str, where: str, token: str) -> Index:
     return Index(name, TENANT, *columns, unique=True, info={"token": token}, **_partial(where))
 
 
-def foreign_key(column: str, target: str, *, ondelete: str) -> ForeignKeyConstraint:
-    """A reference within the tenant; ``target`` is ``table.column``."""
-    table = target.split(".")[0]
-    return ForeignKeyConstraint([TENANT, column], [f"{table}.{TENANT}", target], ondelete=ondelete)
+def foreign_key(column: str, target: str | Column[Any], *, ondelete: str) -> ForeignKeyConstraint:
+    """A reference within the tenant to ``"table.column"``, or to a column of other metadata."""
+    tenant: str | Column[Any]
+    if isinstance(target, str):
+        tenant, info = f"{target.split('.')[0]}.{TENANT}", {}
+    else:
+        tenant, info = target.table.c[TENANT], {_TARGET: target.table}
+    return ForeignKeyConstraint([TENANT, column], [tenant, target], ondelete=ondelete, info=info)
 
 
 def check(name: str, condition: str) -> CheckConstraint:

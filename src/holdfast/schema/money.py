@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import column, index, nullable, store_table
+from holdfast.schema.meta import check, column, extra, index, nullable, store_table
 from holdfast.schema.types import FLAG, INTEGER, REAL, STRING, Timestamp
 
-__all__ = ["cost_records"]
+__all__ = ["cost_records", "project_cost_aggregates"]
 
 cost_records = store_table(
     "cost_records",
@@ -29,8 +29,21 @@ cost_records = store_table(
     nullable("retry_reason", STRING),
     nullable("finish_reason", STRING),
     nullable("success", FLAG),
+    extra(),
     index("ix_cost_records_agent_id", "agent_id", "record_id"),
     index("ix_cost_records_task_id", "task_id", "record_id"),
     index("ix_cost_records_timestamp", "timestamp", "record_id"),
     key=("record_id",),
+)
+
+project_cost_aggregates = store_table(
+    "project_cost_aggregates",
+    column("project_id", STRING),
+    column("total_cost", REAL),
+    column("total_input_tokens", INTEGER),
+    column("total_output_tokens", INTEGER),
+    column("record_count", INTEGER),
+    column("last_updated", Timestamp()),
+    check("totals", "total_cost >= 0 AND total_input_tokens >= 0 AND total_output_tokens >= 0"),
+    key=("project_id",),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.schema.meta import (
     column,
+    extra,
     foreign_key,
     index,
     nullable,
@@ -29,6 +30,7 @@ users = store_table(
     column("updated_at", Timestamp()),
     # True when `org_roles` holds "owner": what the owner rule below looks at, on both engines.
     column("is_owner", FLAG),
+    extra(),
     unique("uq_users_username", "username"),
     unique_index("uq_users_single_ceo", where="role = 'ceo'", token="single_ceo"),  # noqa: S106
     index("ix_users_role", "role", "id"),
@@ -46,6 +48,7 @@ api_keys = store_table(
     column("created_at", Timestamp()),
     nullable("expires_at", Timestamp()),
     column("revoked", FLAG),
+    extra(),
     unique("uq_api_keys_key_hash", "key_hash"),
     foreign_key("user_id", "users.id", ondelete="CASCADE"),
     index("ix_api_keys_user_id", "user_id", "created_at", "id"),

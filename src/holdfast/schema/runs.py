@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, index, nullable, store_table
+from holdfast.schema.meta import check, column, extra, index, nullable, store_table
 from holdfast.schema.types import INTEGER, REAL, STRING, JsonText, Timestamp
 
 __all__ = ["agent_states", "checkpoints", "heartbeats", "parked_contexts"]
@@ -16,6 +16,7 @@ checkpoints = store_table(
     column("turn_number", INTEGER),
     column("context_json", STRING),
     column("created_at", Timestamp()),
+    extra(),
     check("turn_number", "turn_number >= 0"),
     index("ix_checkpoints_execution_id", "execution_id", "turn_number", "created_at", "id"),
     index("ix_checkpoints_task_id", "task_id", "turn_number", "created_at", "id"),
@@ -28,6 +29,7 @@ heartbeats = store_table(
     column("agent_id", STRING),
     column("task_id", STRING),
     column("last_heartbeat_at", Timestamp()),
+    extra(),
     index("ix_heartbeats_last_heartbeat_at", "last_heartbeat_at", "execution_id"),
     key=("execution_id",),
 )
@@ -42,6 +44,7 @@ parked_contexts = store_table(
     column("parked_at", Timestamp()),
     column("context_json", STRING),
     column("metadata", JsonText()),
+    extra(),
     index("ix_parked_contexts_agent_id", "agent_id", "parked_at", "id"),
     index("ix_parked_contexts_approval_id", "approval_id", "parked_at", "id"),
     key=("id",),
@@ -57,6 +60,7 @@ agent_states = store_table(
     column("accumulated_cost_usd", REAL),
     column("last_activity_at", Timestamp()),
     nullable("started_at", Timestamp()),
+    extra(),
     check("counters", "turn_count >= 0 AND accumulated_cost_usd >= 0"),
     check(
         "idle",

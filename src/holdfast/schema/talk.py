@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import column, index, store_table
+from holdfast.schema.meta import column, extra, index, store_table
 from holdfast.schema.types import STRING, JsonText, Timestamp
 
 __all__ = ["messages"]
@@ -18,6 +18,7 @@ messages = store_table(
     column("channel", STRING),
     column("parts", JsonText()),
     column("metadata", JsonText()),
+    extra(),
     index("ix_messages_channel", "channel", "timestamp", "id"),
     index("ix_messages_timestamp", "timestamp", "id"),
     key=("id",),

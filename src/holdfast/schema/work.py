@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, index, nullable, store_table
+from holdfast.schema.meta import check, column, extra, index, nullable, store_table
 from holdfast.schema.types import INTEGER, REAL, STRING, JsonText
 
 __all__ = ["projects", "tasks"]
@@ -35,6 +35,7 @@ tasks = store_table(
     # (nanoseconds since the epoch on the clock of the process that saved it first).
     column("priority_rank", INTEGER),
     column("first_saved", INTEGER),
+    extra(),
     index("ix_tasks_status", "status", "id"),
     index("ix_tasks_assigned_to", "assigned_to", "id"),
     index("ix_tasks_project", "project", "id"),
@@ -53,6 +54,7 @@ projects = store_table(
     nullable("deadline", STRING),
     column("budget", REAL),
     column("status", STRING),
+    extra(),
     check("budget", "budget >= 0"),
     index("ix_projects_status", "status", "id"),
     index("ix_projects_lead", "lead", "id"),

@@ -1,4 +1,10 @@
-"""For the tests of applications built on Holdfast: a real PostgreSQL server to throw away."""
+"""For the tests of applications, repositories and engines built on Holdfast.
+
+`holdfast.testing.fixtures` is a pytest plugin with databases of both engines, `samples` makes valid
+entities, `suite` is what every repository and engine must pass, told what to expect by the data of
+`subjects`. They need the extra ``holdfast[testing]`` and are imported by name; `PostgresCluster`, a
+real server to throw away, needs no pytest.
+"""
 
 from __future__ import annotations
 

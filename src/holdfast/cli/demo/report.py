@@ -49,7 +49,8 @@ def show(outcome: Outcome) -> None:
     rows.add_column("rows", justify="right")
     rows.add_column("size", justify="right", style="dim")
     for name, table in status.tables.items():
-        rows.add_row(name, f"{table.rows:,}", size(table.bytes))
+        if table.rows:
+            rows.add_row(name, f"{table.rows:,}", size(table.bytes))
 
     spend = Table(title="Spend per agent", title_justify="left", box=None, padding=(0, 2, 0, 0))
     spend.add_column("agent", style="cyan")

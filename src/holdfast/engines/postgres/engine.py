@@ -16,12 +16,14 @@ from holdfast.config import PostgresConfig
 from holdfast.engines.base import (
     EXCLUSIVE_SECONDS,
     EngineStats,
+    Log,
     Row,
     Statement,
     TransactionScope,
 )
 from holdfast.engines.postgres.batches import Batches
 from holdfast.engines.postgres.connection import open_connection
+from holdfast.engines.postgres.follow import Follower
 from holdfast.engines.postgres.link import ConnectionLink
 from holdfast.engines.postgres.pool import Pool
 from holdfast.engines.postgres.runner import Runner
@@ -41,6 +43,7 @@ class PostgresEngine:
     def __init__(self, config: PostgresConfig) -> None:
         self._config = config
         self._owned: set[asyncio.Task[Any]] = set()
+        self._followers: set[Follower] = set()
 
     async def connect(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -50,6 +53,8 @@ class PostgresEngine:
         self._batches = Batches(self._config, self._pool, self._runner)
 
     async def close(self) -> None:
+        for follower in self._followers:
+            follower.stop()
         await self._batches.close()
         while self._owned:
             await asyncio.wait(self._owned)
@@ -117,6 +122,18 @@ class PostgresEngine:
         return self._transaction("BEGIN")
 
     # -- what the backend asks ---------------------------------------------------------------
+
+    async def follow(
+        self, log: Log, tenant: str, names: str, *, after: int | None, pause: float
+    ) -> AsyncIterator[tuple[int, Sequence[Row]]]:
+        follower = Follower(self._config, self._runner, log, tenant, names, after)
+        self._followers.add(follower)
+        try:
+            async with aclosing(follower.steps()) as steps:  # type: ignore[type-var]
+                async for step in steps:
+                    yield step
+        finally:
+            self._followers.discard(follower)
 
     async def run_sync(
         self, work: Callable[[sqlalchemy.Connection], T], *, exclusive: bool = False

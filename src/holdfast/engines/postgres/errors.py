@@ -17,8 +17,7 @@ from holdfast.errors import (
     QueryTimeoutError,
     SerializationFailureError,
 )
-from holdfast.schema import metadata
-from holdfast.schema.meta import token
+from holdfast.schema.meta import referring, token
 
 __all__ = ["ERRORS", "is_lost", "translate"]
 
@@ -130,7 +129,8 @@ def _from_server(
 
 def _constraint(error: asyncpg.PostgresError, state: str, statement: Statement) -> PersistenceError:
     # A foreign key that stops a delete belongs to another table than the statement's.
-    table = metadata.tables.get(getattr(error, "table_name", None) or "", statement.table)
+    named = getattr(error, "table_name", None) or ""
+    table = referring(statement.table).get(named, statement.table)
     name = getattr(error, "constraint_name", None) or ""
     if state == "23505" and name == f"pk_{table.name}":
         return DuplicateRecordError(

@@ -16,6 +16,7 @@ from holdfast.config import SQLiteConfig
 from holdfast.engines.base import (
     EXCLUSIVE_SECONDS,
     EngineStats,
+    Log,
     PoolStats,
     Row,
     Statement,
@@ -26,6 +27,7 @@ from holdfast.engines.compiler import Compiler
 from holdfast.engines.home import Home
 from holdfast.engines.sqlite.errors import translate
 from holdfast.engines.sqlite.files import Database
+from holdfast.engines.sqlite.follow import follow
 from holdfast.engines.sqlite.link import WriterLink, stream_on
 from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.sqlite.writer import Call, Writer, insist, run
@@ -152,6 +154,11 @@ class SQLiteEngine:
         return self._transaction()
 
     # -- what the backend asks ---------------------------------------------------------------
+
+    def follow(
+        self, log: Log, tenant: str, names: str, *, after: int | None, pause: float
+    ) -> AsyncIterator[tuple[int, Sequence[Row]]]:
+        return follow(self, log, tenant, names, after, pause)
 
     async def run_sync(
         self, work: Callable[[sqlalchemy.Connection], T], *, exclusive: bool = False

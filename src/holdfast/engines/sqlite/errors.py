@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from sqlalchemy import ForeignKeyConstraint, Table
+from sqlalchemy import Table
 from sqlalchemy.sql import Delete
 
 from holdfast.engines.base import Statement
@@ -18,7 +18,7 @@ from holdfast.errors import (
     QueryError,
     QueryTimeoutError,
 )
-from holdfast.schema.meta import TENANT, token
+from holdfast.schema.meta import TENANT, referring, token
 
 __all__ = ["ERRORS", "translate"]
 
@@ -88,7 +88,8 @@ def _constraint(name: str, message: str, statement: Statement) -> PersistenceErr
         return _violation(statement, token(table, rule[1]))
     if check := _CHECK.search(message):
         return _violation(statement, token(table, check[1]))
-    if name == "SQLITE_CONSTRAINT_FOREIGNKEY":
+    # RESTRICT refuses by a trigger of SQLite's own, and only the text tells.
+    if "FOREIGN KEY" in message:
         return _violation(statement, _foreign_key(statement))
     if unique := _INDEX.search(message):
         return _violation(statement, token(table, unique[1]))
@@ -119,14 +120,14 @@ def _unique_name(table: Table, columns: list[str]) -> str:
 def _foreign_key(statement: Statement) -> str:
     """SQLite does not say which foreign key failed; usually only one can."""
     table = statement.table
-    tables: list[Table] = [table]
+    keys = [(table, key) for key in table.foreign_key_constraints]
     if isinstance(statement.expression, Delete):
-        tables = list(table.metadata.tables.values())
-    keys = [
-        token(owner, str(item.name))
-        for owner in tables
-        for item in owner.constraints
-        if isinstance(item, ForeignKeyConstraint)
-        and (owner is table or item.referred_table is table)
-    ]
-    return keys[0] if len(keys) == 1 else f"{table.name}.foreign_key"
+        keys = [
+            (owner, key)
+            for owner in referring(table).values()
+            for key in owner.foreign_key_constraints
+            # The others take their rows along.
+            if key.referred_table is table and key.ondelete not in ("CASCADE", "SET NULL")
+        ]
+    tokens = [token(owner, str(key.name)) for owner, key in keys]
+    return tokens[0] if len(tokens) == 1 else f"{table.name}.foreign_key"

@@ -1,0 +1,1 @@
+"""An application that keeps its own models: nothing here is derived from a class of Holdfast."""

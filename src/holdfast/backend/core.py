@@ -1,0 +1,226 @@
+"""The backend: one engine, seen by one tenant."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+from sqlalchemy import func, select
+
+from holdfast import changes, checks, migrations
+from holdfast.backend.protocol import (
+    ExtensionStatus,
+    PersistenceBackend,
+    Status,
+    TableStatus,
+)
+from holdfast.backend.transaction import Transaction
+from holdfast.binding import Models
+from holdfast.changes import Watch
+from holdfast.engines.base import Engine, EngineStats, Session, Statement
+from holdfast.errors import InvalidArgumentError, PersistenceConnectionError
+from holdfast.extending.extension import Extension
+from holdfast.migrations import HOLDFAST, Chain
+from holdfast.repositories.base import Repository
+
+__all__ = ["Backend", "Core"]
+
+R = TypeVar("R", bound=Repository)
+
+logger = logging.getLogger("holdfast")
+
+_SYSTEM = "_system"
+
+
+class _NotConnectedError(PersistenceConnectionError, AttributeError):
+    """Also an `AttributeError`: `hasattr`, and with it ``isinstance`` against a protocol, asks."""
+
+
+@dataclass(slots=True)
+class Core:
+    """What the views of all tenants share."""
+
+    engine: Engine
+    models: Models | None = None
+    extensions: tuple[Extension, ...] = ()
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    connected: bool = False
+    #: Grows with every connection, so that views notice that their repositories are stale.
+    connection: int = 0
+
+    def make(self, kind: type[R], session: Session, tenant: str) -> R:
+        """A repository that takes and returns the application's own entities."""
+        if all(kind.table.metadata is not chain.metadata for chain in self.chains):
+            raise InvalidArgumentError(
+                f"{kind.__name__}: its table {kind.table.name} belongs to no attached extension; "
+                "make the backend with create_backend(..., extensions=[...])"
+            )
+        return kind(session, tenant, self.models)
+
+    @property
+    def chains(self) -> tuple[Chain, ...]:
+        """In the order in which they are migrated."""
+        return (HOLDFAST, *(extension.chain for extension in self.extensions))
+
+    def chain(self, extension: str | None) -> Chain:
+        """An extension's chain, or Holdfast's."""
+        for chain in self.chains:
+            if chain.name == (extension or HOLDFAST.name):
+                return chain
+        raise InvalidArgumentError(f"the extension {extension!r} is not attached")
+
+
+class Backend(PersistenceBackend):
+    def __init__(self, core: Core, tenant: str) -> None:
+        self._core = core
+        self._tenant = checks.not_blank(tenant, "tenant")
+        self._made: dict[type[Any], Any] = {}
+        self._made_on = 0
+
+    async def connect(self) -> None:
+        core = self._core
+        async with core.lock:
+            if not core.connected:
+                await core.engine.connect()
+                core.connected = True
+                core.connection += 1
+
+    async def disconnect(self) -> None:
+        core = self._core
+        async with core.lock:
+            if core.connected:
+                core.connected = False
+                try:
+                    await core.engine.close()
+                except Exception:
+                    logger.warning("closing the engine failed", exc_info=True)
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self.disconnect()
+
+    async def health_check(self) -> bool:
+        return self._core.connected and await self._core.engine.ping()
+
+    async def migrate(self) -> None:
+        async with self._core.lock:
+            await migrations.migrate(self._engine(), self._core.chains)
+
+    def get_db(self) -> Any:
+        return self._engine().raw
+
+    @property
+    def is_connected(self) -> bool:
+        return self._core.connected
+
+    @property
+    def backend_name(self) -> str:
+        return self._core.engine.name
+
+    async def get_setting(self, key: str) -> str | None:
+        found = await self.settings.get(_SYSTEM, key)
+        return None if found is None else found[0]
+
+    async def set_setting(self, key: str, value: str) -> None:
+        await self.settings.set(_SYSTEM, key, value, datetime.now(UTC).isoformat())
+
+    @property
+    def tenant(self) -> str:
+        return self._tenant
+
+    def for_tenant(self, tenant: str) -> PersistenceBackend:
+        return Backend(self._core, tenant)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Transaction]:
+        async with self._engine().transaction() as session:
+            yield Transaction(session, self._tenant, self._core.make)
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        return self._transaction()
+
+    def stats(self) -> EngineStats:
+        return self._engine().stats()
+
+    async def status(self) -> Status:
+        engine = self._engine()
+        about = await engine.describe()
+        sizes = await engine.table_bytes()
+        tables = {}
+        declared = [
+            table for chain in self._core.chains for table in chain.metadata.tables.values()
+        ]
+        for table in sorted(declared, key=lambda table: table.name):
+            if table.name in sizes:
+                count = select(func.count()).select_from(table)
+                row = await engine.get(Statement(f"{table.name}.count", count, (), table), ())
+                tables[table.name] = TableStatus(row[0] if row else 0, sizes[table.name])
+        return Status(
+            **about,
+            revision=await migrations.current(engine),
+            newest_revision=migrations.head(),
+            extensions={
+                chain.name: ExtensionStatus(await migrations.current(engine, chain), chain.head())
+                for chain in self._core.chains[1:]
+            },
+            tables=tables,
+            stats=engine.stats(),
+        )
+
+    async def schema_drift(self) -> Sequence[str]:
+        return await migrations.check(self._engine(), self._core.chains)
+
+    async def downgrade(self, revision: str, *, extension: str | None = None) -> None:
+        chain, chains = self._core.chain(extension), self._core.chains
+        async with self._core.lock:
+            later = chains[chains.index(chain) + 1 :]
+            await migrations.downgrade(self._engine(), revision, chain, later=later)
+
+    async def record_changes(self, *repositories: object) -> None:
+        tables = changes.tables_of(repositories, "record_changes")
+        await changes.record(self._engine(), tables)
+
+    async def stop_recording(self, *repositories: object) -> None:
+        await changes.stop_recording(
+            self._engine(), changes.tables_of(repositories, "stop_recording")
+        )
+
+    async def recorded_tables(self) -> Sequence[str]:
+        return await changes.recorded_tables(self._engine())
+
+    def watch(self, *repositories: object, after: int | None = None, pause: float = 0.02) -> Watch:
+        tables = changes.tables_of(repositories, "watch")
+        return changes.watch(self._engine, self._tenant, tables, after, pause)
+
+    async def prune_changes(
+        self, *, through: int | None = None, older_than: timedelta | None = None
+    ) -> int:
+        return await changes.prune(self._engine(), self._tenant, through, older_than)
+
+    def _engine(self) -> Engine:
+        if not self._core.connected:
+            raise _NotConnectedError("the backend is not connected: await backend.connect()")
+        return self._core.engine
+
+    def repository(self, kind: type[R]) -> R:
+        engine = self._engine()
+        if self._made_on != self._core.connection:
+            self._made.clear()
+            self._made_on = self._core.connection
+        if kind not in self._made:
+            self._made[kind] = self._core.make(kind, engine, self._tenant)
+        return cast("R", self._made[kind])

@@ -1,0 +1,153 @@
+"""What a backend promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol, runtime_checkable
+
+from holdfast.backend.transaction import Transaction
+from holdfast.changes import Watch
+from holdfast.engines.base import EngineStats
+from holdfast.repositories import Repositories
+
+__all__ = ["ExtensionStatus", "PersistenceBackend", "Status", "TableStatus"]
+
+
+@dataclass(frozen=True, slots=True)
+class TableStatus:
+    """Rows of all tenants, and bytes on disk with indexes (``None`` if the engine cannot tell)."""
+
+    rows: int
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionStatus:
+    """Where an extension's migrations stand; ``None`` before the first, or if it has none yet."""
+
+    revision: str | None
+    newest_revision: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `holdfast status` shows."""
+
+    engine: str
+    version: str
+    database: str
+    revision: str | None
+    newest_revision: str
+    extensions: Mapping[str, ExtensionStatus]
+    tables: Mapping[str, TableStatus]
+    stats: EngineStats
+
+
+@runtime_checkable
+class PersistenceBackend(Repositories, Protocol):
+    """One database, seen by one tenant. Made disconnected by `create_backend`."""
+
+    async def connect(self) -> None:
+        """Open the database; idempotent; does not migrate. `PersistenceConnectionError`."""
+
+    async def disconnect(self) -> None:
+        """Finish what was accepted and close; safe when not connected, never raises."""
+
+    async def health_check(self) -> bool:
+        """Whether the database answers within the pool's deadline; never raises."""
+
+    async def migrate(self) -> None:
+        """Bring the schema to the newest revision; safe from many processes at once.
+
+        Holdfast's own tables first, then those of each extension in the order of attachment: all
+        of it or nothing.
+        `PersistenceConnectionError` if not connected, else `MigrationError`.
+        """
+
+    def get_db(self) -> Any:
+        """The engine's raw handle: an escape hatch, outside of every promise made here.
+
+        SQLite: the writer's thread, whose ``run(function)`` calls ``function(connection)``.
+        PostgreSQL: the pool, whose ``acquire()`` lends an asyncpg connection as ``.raw``.
+        """
+
+    @property
+    def is_connected(self) -> bool: ...
+
+    @property
+    def backend_name(self) -> str:
+        """``"sqlite"`` or ``"postgres"``."""
+
+    async def get_setting(self, key: str) -> str | None:
+        """A setting of the namespace ``_system``."""
+
+    async def set_setting(self, key: str, value: str) -> None:
+        """Upsert in the namespace ``_system``, with the time of now as ``updated_at``."""
+
+    @property
+    def tenant(self) -> str: ...
+
+    def for_tenant(self, tenant: str) -> PersistenceBackend:
+        """A view of another tenant's records that shares this backend's connections."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """The same repositories on one connection, committed together on leaving.
+
+        Leaving by an exception rolls back. After a statement failed, the transaction can only be
+        left: put what may fail into ``async with tx.transaction()``, a savepoint. On SQLite a
+        transaction holds the only writer, so keep it short.
+        """
+
+    def stats(self) -> EngineStats:
+        """Figures of this process since `connect`."""
+
+    async def status(self) -> Status:
+        """Engine, schema and sizes; counts every table."""
+
+    async def schema_drift(self) -> Sequence[str]:
+        """How the database differs from this code's schema, one line each; empty if it does not."""
+
+    async def downgrade(self, revision: str, *, extension: str | None = None) -> None:
+        """Undo migrations down to ``revision``, ``"base"``, or ``"-1"`` for one. Drops data.
+
+        Holdfast's own, or those of one ``extension``, by name; to ``"base"`` only when no
+        extension that was attached later is migrated.
+        """
+
+    async def record_changes(self, *repositories: object) -> None:
+        """Record the changes of these repositories' tables, for all tenants, from now on.
+
+        Lasts until `stop_recording`, through migrations too; done already, nothing is done. Until
+        the transactions that are writing to the table have ended, this waits, up to 5 seconds.
+        """
+
+    async def stop_recording(self, *repositories: object) -> None:
+        """Record no more. Who watches is told, by `ChangesLostError`; the log stays."""
+
+    async def recorded_tables(self) -> Sequence[str]:
+        """The tables whose changes are recorded, sorted."""
+
+    def watch(self, *repositories: object, after: int | None = None, pause: float = 0.02) -> Watch:
+        """Each committed change of this tenant's records, once, in the order of commits per key.
+
+        ``after`` is where another watch came to (`Watch.revision`). Without it the watch begins
+        with ``async with``, or its first step: everything committed after that returned is handed
+        out, and nothing committed before it was called. Goes on when the connection to the server
+        is lost. ``pause`` is how long SQLite waits between two looks, in seconds.
+
+        Steps raise `ChangesLostError` if changes behind ``after`` are not in the log, because they
+        were deleted or not recorded; `InvalidArgumentError` if a table is not recorded, or
+        ``after`` is no revision of this log; `PersistenceConnectionError` after `disconnect`.
+        """
+
+    async def prune_changes(
+        self, *, through: int | None = None, older_than: timedelta | None = None
+    ) -> int:
+        """Delete this tenant's oldest changes; answers how many.
+
+        ``through`` is the revision of the last one, ``older_than`` an age. A watcher who has not
+        read them is told so.
+        """

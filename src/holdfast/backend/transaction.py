@@ -1,0 +1,45 @@
+"""The repositories on one connection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, cast
+
+from holdfast import checks
+from holdfast.engines.base import Session
+from holdfast.repositories import Repositories
+from holdfast.repositories.base import Repository
+
+__all__ = ["Transaction"]
+
+R = TypeVar("R", bound=Repository)
+
+#: Makes a repository of a kind on a session for a tenant.
+Maker = Callable[[type[Any], Session, str], Any]
+
+
+class Transaction(Repositories):
+    """The repositories on one connection; made by `PersistenceBackend.transaction`."""
+
+    def __init__(self, session: Session, tenant: str, make: Maker) -> None:
+        self._session = session
+        self._tenant = tenant
+        self._make = make
+        self._made: dict[type[Any], Any] = {}
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A savepoint: what fails inside it can be caught outside of it."""
+        async with self._session.transaction() as session:
+            yield Transaction(session, self._tenant, self._make)
+
+    def for_tenant(self, tenant: str) -> Transaction:
+        """The same transaction for another tenant's records."""
+        checks.not_blank(tenant, "for_tenant: tenant")
+        return Transaction(self._session, tenant, self._make)
+
+    def repository(self, kind: type[R]) -> R:
+        if kind not in self._made:
+            self._made[kind] = self._make(kind, self._session, self._tenant)
+        return cast("R", self._made[kind])

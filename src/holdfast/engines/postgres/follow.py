@@ -1,0 +1,193 @@
+"""Following a log on PostgreSQL, where a smaller number may appear after a larger one.
+
+A transaction takes its numbers when it writes and shows them when it commits, so rows appear out
+of order, and a reader that only asks for what is behind its place loses those that come late. What
+does hold: two changes of one row are numbered in the order of their commits, because the number
+is taken while the row is locked. So a reader needs to know up to where nothing can appear any more.
+It finds out in three steps:
+
+1. It reads the largest number that is visible, the goal.
+2. After that it reads who holds the lock that an insert into the log takes on the table. Whoever
+   has a number up to the goal took the lock before it took the number, and keeps it to its end: it
+   is among the holders, or has ended. Who comes later gets larger numbers. Ended means visible:
+   PostgreSQL shows a transaction's rows before it gives its locks back.
+3. When none of these holders is left, all rows up to the goal are visible to any later snapshot.
+   Only then they are read.
+
+Savepoints change nothing: rolled back, they give up the lock with rows that never appear. Prepared
+transactions, whose locks change their holder's name, are none of these: PostgreSQL prepares no
+transaction that has notified, and who records notifies.
+
+Neither of two simpler ways works. The bounds of a snapshot say nothing about transactions that
+have an id but come after the last one that ended: ``xmin = xmax`` while one of them is under way.
+And ids are not in the order of commits: an older transaction may write a row after a younger one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import asyncpg
+
+from holdfast.config import PostgresConfig
+from holdfast.engines.base import CHUNK, Log, Row, Statement
+from holdfast.engines.postgres.connection import PooledConnection, open_connection
+from holdfast.engines.postgres.errors import translate
+from holdfast.engines.postgres.runner import Runner
+from holdfast.engines.transactions import Kind
+from holdfast.errors import PersistenceConnectionError, QueryTimeoutError
+
+__all__ = ["Follower"]
+
+logger = logging.getLogger("holdfast.postgres")
+
+#: Between two looks at transactions that are under way, and between two attempts to connect.
+_SETTLING = (0.005, 0.1)
+_AWAY = (0.05, 2.0)
+#: A look without a notification: a connection may be dead without anybody having said so.
+_SAFETY_SECONDS = 5.0
+
+_HOLDERS = """
+SELECT virtualtransaction FROM pg_locks
+WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+AND relation = $1::text::regclass
+"""
+
+
+class Follower:
+    """One reader of a log, on a connection of its own."""
+
+    def __init__(
+        self,
+        config: PostgresConfig,
+        runner: Runner,
+        log: Log,
+        tenant: str,
+        names: str,
+        after: int | None,
+    ) -> None:
+        self._config = config
+        self._runner = runner
+        self._log = log
+        self._tenant = tenant
+        self._names = names
+        #: Everything up to here was answered; up to ``settled`` it can be read.
+        self._cursor = self._settled = after
+        self._goal: int | None = None
+        self._holders: set[str] | None = None
+        self._connection: PooledConnection | None = None
+        self._woken = asyncio.Event()
+        self._stopped = False
+
+    async def steps(self) -> AsyncIterator[tuple[int, Sequence[Row]]]:
+        """See `holdfast.engines.base.Engine.follow`."""
+        try:
+            while True:
+                yield await self._next()
+        finally:
+            self._drop()
+
+    def stop(self) -> None:
+        """End the steps with `PersistenceConnectionError`."""
+        self._stopped = True
+        self._woken.set()
+        self._drop()
+
+    async def _next(self) -> tuple[int, Sequence[Row]]:
+        settling, away = _SETTLING[0], _AWAY[0]
+        while True:
+            try:
+                self._woken.clear()  # before looking: what comes meanwhile wakes us again
+                step = await self._look(await self._listening())
+            except (PersistenceConnectionError, QueryTimeoutError) as error:
+                self._drop()
+                if self._stopped:
+                    raise PersistenceConnectionError("the backend was disconnected") from error
+                if away == _AWAY[0]:
+                    logger.warning("watching goes on when PostgreSQL answers again: %s", error)
+                await self._wait(away * random.uniform(0.5, 1.0))  # noqa: S311
+                away = min(away * 2, _AWAY[1])
+                continue
+            away = _AWAY[0]
+            if step is not None:
+                return step
+            if self._goal is None:
+                await self._wait(_SAFETY_SECONDS)
+            else:  # what we wait for tells nobody when it ends
+                await asyncio.sleep(settling)
+                settling = min(settling * 2, _SETTLING[1])
+
+    async def _look(self, connection: PooledConnection) -> tuple[int, Sequence[Row]] | None:
+        """The next step, if it can be made."""
+        if self._settled == self._cursor:
+            if not await self._settle(connection):
+                return None
+            if self._cursor is None:
+                self._cursor = self._settled or 0
+                return self._cursor, ()
+        after, upto = self._cursor or 0, self._settled or 0
+        rows = await self._read(connection, self._log.piece, self._names, after, upto)
+        self._cursor = rows[-1][0] if len(rows) == CHUNK else upto
+        return self._cursor, rows
+
+    async def _settle(self, connection: PooledConnection) -> bool:
+        """Whether there is something new below which nothing can appear any more."""
+        if self._goal is None:
+            newest = (await self._read(connection, self._log.newest))[0][0] or 0
+            if self._cursor is not None and newest <= self._cursor:
+                return False
+            self._goal, self._holders = newest, None
+        table = self._log.piece.table.name
+        found = {row[0] for row in await self._runner.query(connection, _HOLDERS, (table,))}
+        self._holders = found if self._holders is None else self._holders & found
+        if self._holders:
+            return False
+        self._settled, self._goal = self._goal, None
+        return True
+
+    async def _read(
+        self, connection: PooledConnection, statement: Statement, *arguments: Any
+    ) -> Sequence[Row]:
+        rows: Sequence[Row] = await self._runner.run(
+            connection, Kind.FETCH, statement, (self._tenant, *arguments)
+        )
+        return rows
+
+    async def _listening(self) -> PooledConnection:
+        """The connection. What was committed before it listened, the next look finds."""
+        if self._stopped:
+            raise PersistenceConnectionError("the backend was disconnected")
+        if self._connection is None:
+            raw = await open_connection(self._config)
+            self._connection = PooledConnection(raw, float("inf"), keep=2)
+            # Who held what is forgotten: after a restart the names begin anew.
+            self._goal = self._holders = None
+            raw.add_termination_listener(self._wake)
+            try:
+                async with asyncio.timeout(self._config.connect_timeout_seconds):
+                    await raw.add_listener(self._log.channel, self._wake)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                raise translate(error, None) from error
+            if self._stopped:
+                raise PersistenceConnectionError("the backend was disconnected")
+        return self._connection
+
+    def _wake(self, *_: Any) -> None:
+        self._woken.set()
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.raw.terminate()
+            self._connection = None

@@ -1,0 +1,115 @@
+"""What an application needs to store entities of its own beside Holdfast's.
+
+An entity (`Entity`), its table (`store_table` in a `new_metadata`), a repository (`Repository`,
+built from `Keyed` and its like) and an `Extension` that holds them together with their migrations::
+
+    backend = create_backend(url, extensions=[HELPDESK])
+    await backend.migrate()
+    await backend.repository(Tickets).save(ticket)
+
+A repository's methods find ``self._tenant`` and ``self._session``, on which statements run; the
+shapes take the repository itself. `TABLES` are Holdfast's own, for foreign keys.
+"""
+
+from __future__ import annotations
+
+from holdfast import checks
+from holdfast.engines.base import Row, Session, Statement
+from holdfast.entities.base import (
+    Count,
+    Deadline,
+    Entity,
+    Moment,
+    NotBlankStr,
+    Sha256,
+    Share,
+    new_id,
+    utc_now,
+)
+from holdfast.extending.extension import Extension
+from holdfast.mapping import Mapper, next_moment, time_ordered_id
+from holdfast.repositories.base import (
+    Repository,
+    delete_by,
+    insert,
+    insert_if_absent,
+    parameter,
+    select_by,
+    transition,
+    update_by,
+    upsert,
+    where_equal,
+)
+from holdfast.repositories.paging import EntityListing, Listing
+from holdfast.repositories.shapes import AppendOnly, Keyed, Records
+from holdfast.schema import metadata as _metadata
+from holdfast.schema.meta import (
+    TENANT,
+    check,
+    column,
+    extra,
+    foreign_key,
+    index,
+    new_metadata,
+    nullable,
+    store_table,
+    unique,
+    unique_index,
+)
+from holdfast.schema.types import FLAG, INTEGER, REAL, STRING, JsonText, Timestamp
+
+__all__ = [
+    "FLAG",
+    "INTEGER",
+    "REAL",
+    "STRING",
+    "TABLES",
+    "TENANT",
+    "AppendOnly",
+    "Count",
+    "Deadline",
+    "Entity",
+    "EntityListing",
+    "Extension",
+    "JsonText",
+    "Keyed",
+    "Listing",
+    "Mapper",
+    "Moment",
+    "NotBlankStr",
+    "Records",
+    "Repository",
+    "Row",
+    "Session",
+    "Sha256",
+    "Share",
+    "Statement",
+    "Timestamp",
+    "check",
+    "checks",
+    "column",
+    "delete_by",
+    "extra",
+    "foreign_key",
+    "index",
+    "insert",
+    "insert_if_absent",
+    "new_id",
+    "new_metadata",
+    "next_moment",
+    "nullable",
+    "parameter",
+    "select_by",
+    "store_table",
+    "time_ordered_id",
+    "transition",
+    "unique",
+    "unique_index",
+    "update_by",
+    "upsert",
+    "utc_now",
+    "where_equal",
+]
+
+#: Holdfast's own tables by name.
+TABLES = _metadata.tables

@@ -1,0 +1,94 @@
+"""A chain of revisions: which tables it builds, where its files lie, where a database keeps count.
+
+Holdfast has one; each extension that is attached brings one of its own.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData
+
+from holdfast.errors import SchemaTooNewError
+from holdfast.schema import metadata
+
+__all__ = ["HOLDFAST", "Chain", "Revision"]
+
+
+class Revision(NamedTuple):
+    """A step of a chain."""
+
+    revision: str
+    down_revision: str | None
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """The revisions in ``folder`` that build the tables of ``metadata``."""
+
+    name: str
+    metadata: MetaData
+    folder: Path
+    version_table: str
+
+    @property
+    def place(self) -> str:
+        """Before a colon, where an error comes from; nothing for Holdfast itself."""
+        return "" if self is HOLDFAST else f"extension {self.name}: "
+
+    def head(self) -> str | None:
+        """The newest revision this code knows; ``None`` as long as there is none."""
+        return self._scripts().get_current_head()
+
+    def history(self) -> Sequence[Revision]:
+        """Every revision, newest first."""
+        return [
+            Revision(script.revision, script.down_revision, script.doc)  # type: ignore[arg-type]
+            for script in self._scripts().walk_revisions()
+        ]
+
+    def revision(self, connection: Connection) -> str | None:
+        """The database's revision; ``None`` before the first migration."""
+        # In the transaction that an exclusive run began: on SQLite that is what excludes the
+        # others, so it must last until the end. Alembic joins it, and `run_sync` commits.
+        options = {"version_table": self.version_table}
+        return MigrationContext.configure(connection, opts=options).get_current_revision()
+
+    def stands_at_head(self, connection: Connection) -> bool:
+        """Whether there is nothing to do; `SchemaTooNewError` if only newer code knows."""
+        revision, head = self.revision(connection), self.head()
+        if revision is not None and revision not in {step.revision for step in self.history()}:
+            what = "the database is" if self is HOLDFAST else "its tables are"
+            raise SchemaTooNewError(
+                f"{self.place}{what} at revision {revision}, which this {self.name.capitalize()} "
+                f"does not know (its newest is {head}): migrated by a newer release. Upgrade "
+                f"{self.name.capitalize()}, or downgrade the database with that release"
+            )
+        return revision == head
+
+    def config(self, **attributes: Any) -> Config:
+        """What Alembic's commands want; ``attributes`` are for `holdfast.migrations.env`."""
+        config = Config(attributes={**attributes, "chain": self}, cmd_opts=Namespace(quiet=True))
+        options = {
+            "script_location": str(Path(__file__).parent),
+            "version_locations": str(self.folder),
+            "path_separator": "newline",
+            "file_template": "%(rev)s_%(slug)s",
+        }
+        for name, value in options.items():
+            config.set_main_option(name, value.replace("%", "%%"))
+        return config
+
+    def _scripts(self) -> ScriptDirectory:
+        return ScriptDirectory.from_config(self.config())
+
+
+HOLDFAST = Chain("holdfast", metadata, Path(__file__).with_name("versions"), "alembic_version")

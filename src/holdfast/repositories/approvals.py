@@ -1,0 +1,163 @@
+"""Actions that wait for a person."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from sqlalchemy import literal_column
+
+from holdfast import checks
+from holdfast.entities import ApprovalItem, ApprovalRiskLevel, ApprovalStatus
+from holdfast.errors import InvalidArgumentError
+from holdfast.repositories.base import Repository, provide, transition
+from holdfast.repositories.paging import EntityListing
+from holdfast.repositories.shapes import Keyed
+from holdfast.schema.approvals import approvals
+
+__all__ = ["ApprovalRepositories", "ApprovalRepository"]
+
+
+@runtime_checkable
+class ApprovalRepository(Protocol):
+    """Actions that wait for a person, by ``id``."""
+
+    async def save(self, item: ApprovalItem) -> None:
+        """Insert, or replace the stored item."""
+
+    async def save_many(self, items: Sequence[ApprovalItem]) -> None:
+        """`save` all of them or, on an error, none."""
+
+    async def get(self, approval_id: str) -> ApprovalItem | None: ...
+
+    async def list_items(
+        self,
+        *,
+        status: ApprovalStatus | None = None,
+        risk_level: ApprovalRiskLevel | None = None,
+        action_type: str | None = None,
+        limit: int | None = 100,
+        offset: int = 0,
+        after: ApprovalItem | str | None = None,
+    ) -> tuple[ApprovalItem, ...]:
+        """Newest first; equal times by id, the greatest first. ``limit=None`` answers all."""
+
+    async def decide(
+        self,
+        approval_id: str,
+        *,
+        status: ApprovalStatus,
+        decided_by: str,
+        decided_at: datetime,
+        reason: str | None = None,
+    ) -> bool:
+        """Approve or reject (with a reason) what is pending; False if it is not any more."""
+
+    async def expire_if_pending(self, approval_id: str, *, expired_at: datetime) -> bool:
+        """Let what is pending expire; False if it is not any more."""
+
+    async def delete(self, approval_id: str) -> bool: ...
+
+
+class ApprovalRepositories(Protocol):
+    """The repositories of this module, as a backend or a transaction offers them."""
+
+    @property
+    def approvals(self) -> ApprovalRepository:
+        return provide(self, _Approvals)
+
+
+_APPROVALS = Keyed(approvals, ApprovalItem)
+_PENDING = approvals.c.status == literal_column("'pending'")
+_LIST_ITEMS = EntityListing(
+    "approvals.list_items",
+    _APPROVALS.mapper,
+    order=("created_at", "id"),
+    descending=True,
+    filters={
+        "status": ("status", operator.eq),
+        "risk_level": ("risk_level", operator.eq),
+        "action_type": ("action_type", operator.eq),
+    },
+)
+_DECIDE = transition(
+    "approvals.decide",
+    approvals,
+    ("status", "decided_by", "decided_at", "decision_reason"),
+    when=_PENDING,
+)
+_EXPIRE = transition(
+    "approvals.expire_if_pending", approvals, ("status", "decided_at"), when=_PENDING
+)
+
+
+class _Approvals(Repository):
+    table = approvals
+
+    async def save(self, item: ApprovalItem) -> None:
+        await _APPROVALS.save(self, item)
+
+    async def save_many(self, items: Sequence[ApprovalItem]) -> None:
+        await _APPROVALS.save_many(self, items)
+
+    async def get(self, approval_id: str) -> ApprovalItem | None:
+        return await _APPROVALS.get(self, approval_id)
+
+    async def list_items(
+        self,
+        *,
+        status: ApprovalStatus | None = None,
+        risk_level: ApprovalRiskLevel | None = None,
+        action_type: str | None = None,
+        limit: int | None = 100,
+        offset: int = 0,
+        after: ApprovalItem | str | None = None,
+    ) -> tuple[ApprovalItem, ...]:
+        name = _LIST_ITEMS.name
+        filters = {
+            "status": checks.optional(checks.choice, status, ApprovalStatus, f"{name}: status"),
+            "risk_level": checks.optional(
+                checks.choice, risk_level, ApprovalRiskLevel, f"{name}: risk_level"
+            ),
+            "action_type": checks.optional(checks.text, action_type, f"{name}: action_type"),
+        }
+        return await _LIST_ITEMS.fetch(self, filters, limit=limit, after=after, offset=offset)
+
+    async def decide(
+        self,
+        approval_id: str,
+        *,
+        status: ApprovalStatus,
+        decided_by: str,
+        decided_at: datetime,
+        reason: str | None = None,
+    ) -> bool:
+        name = _DECIDE.name
+        decisions = (ApprovalStatus.APPROVED.value, ApprovalStatus.REJECTED.value)
+        chosen = checks.choice(status, decisions, f"{name}: status")
+        if chosen == ApprovalStatus.REJECTED and reason is None:
+            raise InvalidArgumentError(f"{name}: a rejection needs a reason")
+        arguments = (
+            self._tenant,
+            checks.not_blank(approval_id, f"{name}: approval_id"),
+            chosen,
+            checks.not_blank(decided_by, f"{name}: decided_by"),
+            checks.instant(decided_at, f"{name}: decided_at"),
+            checks.optional(checks.not_blank, reason, f"{name}: reason"),
+        )
+        return await self._session.execute(_DECIDE, arguments) > 0
+
+    async def expire_if_pending(self, approval_id: str, *, expired_at: datetime) -> bool:
+        name = _EXPIRE.name
+        arguments = (
+            self._tenant,
+            checks.not_blank(approval_id, f"{name}: approval_id"),
+            ApprovalStatus.EXPIRED.value,
+            checks.instant(expired_at, f"{name}: expired_at"),
+        )
+        return await self._session.execute(_EXPIRE, arguments) > 0
+
+    async def delete(self, approval_id: str) -> bool:
+        return await _APPROVALS.delete(self, approval_id)

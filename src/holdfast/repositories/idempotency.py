@@ -1,0 +1,240 @@
+"""Work that must happen once, however often it is asked for."""
+
+from __future__ import annotations
+
+import operator
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, runtime_checkable
+
+from sqlalchemy import case, literal_column
+from sqlalchemy.dialects import postgresql
+
+from holdfast import checks
+from holdfast.engines.base import Statement
+from holdfast.entities import (
+    IdempotencyClaim,
+    IdempotencyOutcome,
+    IdempotencyRecord,
+    IdempotencyStatus,
+)
+from holdfast.entities.base import utc_now
+from holdfast.errors import InvalidArgumentError
+from holdfast.repositories.base import (
+    Repository,
+    delete_up_to,
+    parameter,
+    provide,
+    transition,
+)
+from holdfast.repositories.shapes import Records
+from holdfast.schema.idempotency import idempotency_keys
+from holdfast.schema.meta import TENANT
+
+__all__ = ["IdempotencyRepositories", "IdempotencyRepository"]
+
+
+@runtime_checkable
+class IdempotencyRepository(Protocol):
+    """What is known of a key, by (scope, key), until its lifetime is over.
+
+    Times are those of the calling process's clock, or the ``now`` it passes.
+    """
+
+    async def claim(
+        self, scope: str, key: str, ttl_seconds: float, now: datetime | None = None
+    ) -> IdempotencyClaim:
+        """Ask to do the work; of several callers at once, across processes, one is ``fresh``.
+
+        The others learn that it is in flight, or how it ended. A key whose lifetime of
+        ``ttl_seconds`` is over is free again, so that work which died with its process is redone.
+        """
+
+    async def complete(
+        self,
+        scope: str,
+        key: str,
+        claim_token: str,
+        *,
+        response: str | None = None,
+        now: datetime | None = None,
+    ) -> bool:
+        """Record that the work is done; False if the claim is not in flight, or not this one."""
+
+    async def fail(
+        self,
+        scope: str,
+        key: str,
+        claim_token: str,
+        *,
+        error: str,
+        now: datetime | None = None,
+    ) -> bool:
+        """Record that the work failed; False if the claim is not in flight, or not this one."""
+
+    async def get(
+        self, scope: str, key: str, *, now: datetime | None = None
+    ) -> IdempotencyRecord | None:
+        """``None`` also when the lifetime is over."""
+
+    async def cleanup_expired(self, *, now: datetime | None = None) -> int:
+        """Delete the keys whose lifetime is over; how many there were."""
+
+
+class IdempotencyRepositories(Protocol):
+    """The repositories of this module, as a backend or a transaction offers them."""
+
+    @property
+    def idempotency_keys(self) -> IdempotencyRepository:
+        return provide(self, _IdempotencyKeys)
+
+
+_KEYS = Records(idempotency_keys, IdempotencyRecord)
+_GET = _KEYS.by("get", "scope", "key")
+
+
+def _claim() -> Statement:
+    """An insert that takes the place of a key whose lifetime is over, and of no other.
+
+    It answers the row either way: one statement, in which the claim token tells the winner.
+    """
+    columns = idempotency_keys.c
+    given: dict[str, Any] = {
+        name: parameter(columns[name], f"new_{name}") for name in _KEYS.mapper.parameters
+    }
+    fresh = postgresql.insert(idempotency_keys).values(given)
+    over = columns.expires_at <= fresh.excluded.claimed_at
+    replaced = {
+        name: case((over, fresh.excluded[name]), else_=columns[name])
+        for name in _KEYS.mapper.fields
+        if name not in idempotency_keys.info["key"]
+    }
+    expression = fresh.on_conflict_do_update(index_elements=[TENANT, "scope", "key"], set_=replaced)
+    return Statement(
+        "idempotency_keys.claim",
+        expression.returning(*_KEYS.mapper.columns),
+        tuple(f"new_{name}" for name in _KEYS.mapper.parameters),
+        idempotency_keys,
+    )
+
+
+def _finish(method: str, *columns: str) -> Statement:
+    of_claim = idempotency_keys.c.claim_token == parameter(idempotency_keys.c.claim_token)
+    in_flight = idempotency_keys.c.status == literal_column("'in_flight'")
+    made = transition(
+        f"idempotency_keys.{method}",
+        idempotency_keys,
+        ("status", "finished_at", *columns),
+        when=of_claim & in_flight,
+    )
+    return Statement(
+        made.name, made.expression, (*made.parameters, "claim_token"), idempotency_keys
+    )
+
+
+_CLAIM = _claim()
+_COMPLETE = _finish("complete", "response")
+_FAIL = _finish("fail", "error")
+_CLEANUP = delete_up_to(
+    "idempotency_keys.cleanup_expired", idempotency_keys, "expires_at", operator.le
+)
+
+
+class _IdempotencyKeys(Repository):
+    table = idempotency_keys
+
+    async def claim(
+        self, scope: str, key: str, ttl_seconds: float, now: datetime | None = None
+    ) -> IdempotencyClaim:
+        name = _CLAIM.name
+        checks.not_blank(scope, f"{name}: scope")
+        checks.not_blank(key, f"{name}: key")
+        moment = _moment(now, name)
+        wanted = IdempotencyRecord(
+            scope=scope,
+            key=key,
+            status=IdempotencyStatus.IN_FLIGHT,
+            claim_token=secrets.token_hex(16),
+            claimed_at=moment,
+            expires_at=_expiry(moment, ttl_seconds),
+        )
+        rows = await self._session.returning(_CLAIM, _KEYS.mapper.encode(self._tenant, wanted))
+        record = _KEYS.mapper.decode(rows[0])
+        if record.claim_token == wanted.claim_token:
+            return IdempotencyClaim(IdempotencyOutcome.FRESH, record.claim_token, record)
+        return IdempotencyClaim(IdempotencyOutcome(record.status.value), None, record)
+
+    async def complete(
+        self,
+        scope: str,
+        key: str,
+        claim_token: str,
+        *,
+        response: str | None = None,
+        now: datetime | None = None,
+    ) -> bool:
+        checks.optional(checks.text, response, f"{_COMPLETE.name}: response")
+        status = IdempotencyStatus.COMPLETED
+        return await self._end(_COMPLETE, scope, key, claim_token, status, response, now)
+
+    async def fail(
+        self,
+        scope: str,
+        key: str,
+        claim_token: str,
+        *,
+        error: str,
+        now: datetime | None = None,
+    ) -> bool:
+        checks.not_blank(error, f"{_FAIL.name}: error")
+        status = IdempotencyStatus.FAILED
+        return await self._end(_FAIL, scope, key, claim_token, status, error, now)
+
+    async def get(
+        self, scope: str, key: str, *, now: datetime | None = None
+    ) -> IdempotencyRecord | None:
+        moment = _moment(now, _GET.name)
+        record = await _KEYS.one(self, _GET, scope, key)
+        return None if record is None or record.expires_at <= moment else record
+
+    async def cleanup_expired(self, *, now: datetime | None = None) -> int:
+        return await self._session.execute(_CLEANUP, (self._tenant, _moment(now, _CLEANUP.name)))
+
+    async def _end(
+        self,
+        statement: Statement,
+        scope: str,
+        key: str,
+        claim_token: str,
+        status: IdempotencyStatus,
+        result: str | None,
+        now: datetime | None,
+    ) -> bool:
+        name = statement.name
+        arguments = (
+            self._tenant,
+            checks.not_blank(scope, f"{name}: scope"),
+            checks.not_blank(key, f"{name}: key"),
+            status.value,
+            _moment(now, name),
+            result,
+            checks.not_blank(claim_token, f"{name}: claim_token"),
+        )
+        return await self._session.execute(statement, arguments) > 0
+
+
+_END = datetime.max.replace(tzinfo=UTC)
+
+
+def _moment(now: datetime | None, name: str) -> datetime:
+    return utc_now() if now is None else checks.instant(now, f"{name}: now")
+
+
+def _expiry(moment: datetime, ttl_seconds: float) -> datetime:
+    place = f"{_CLAIM.name}: ttl_seconds"
+    seconds = checks.amount(ttl_seconds, place)
+    if seconds < 1e-6 or seconds > (_END - moment).total_seconds():
+        raise InvalidArgumentError(
+            f"{place} must be a microsecond at least, and end in the year 9999"
+        )
+    return checks.instant(moment + timedelta(seconds=seconds), place)

@@ -1,0 +1,228 @@
+"""What the organisation knows: facts, and the log of every change to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any, Protocol, runtime_checkable
+
+from pydantic_core import from_json
+
+from holdfast import checks
+from holdfast.engines.base import Session
+from holdfast.entities import (
+    OperationLogEntry,
+    OperationLogSnapshot,
+    OrgFact,
+    OrgFactAuthor,
+    OrgFactCategory,
+)
+from holdfast.entities.base import new_id, utc_now
+from holdfast.errors import InvalidArgumentError
+from holdfast.repositories.base import Repository, provide
+from holdfast.repositories.org_facts import (
+    AT,
+    BY_CATEGORY,
+    FACTS,
+    GET,
+    LIST_LOG,
+    LOG,
+    NOTE,
+    PUBLISH,
+    RETRACT,
+    SEARCHES,
+)
+from holdfast.schema.knowledge import org_facts_snapshot
+
+__all__ = ["KnowledgeRepositories", "OrgFactRepository"]
+
+
+@runtime_checkable
+class OrgFactRepository(Protocol):
+    """Facts by ``id``, and every version of them.
+
+    Each change is one transaction: it is in the log if and only if it is in force. Its time is
+    that of the process that makes it, but for one fact never before that of the change before.
+    """
+
+    async def save(self, fact: OrgFact) -> None:
+        """Publish, or publish anew: a fact that was retracted is in force again.
+
+        ``created_at`` keeps its first value.
+        """
+
+    async def get(self, fact_id: str) -> OrgFact | None:
+        """``None`` also for one that was retracted."""
+
+    async def query(
+        self,
+        *,
+        categories: Iterable[OrgFactCategory] | None = None,
+        text: str | None = None,
+        limit: int = 5,
+    ) -> tuple[OrgFact, ...]:
+        """The facts in force that hold ``text``, whatever the case of its ASCII letters.
+
+        Where the text begins first, then the shortest, then the newest first, then by id; without a
+        text the newest first. At most ``limit``, which is taken to be within 1 and 100. No
+        categories are all of them.
+        """
+
+    async def list_by_category(
+        self,
+        category: OrgFactCategory,
+        *,
+        limit: int | None = None,
+        after: OrgFact | str | None = None,
+    ) -> tuple[OrgFact, ...]:
+        """In force, newest first; equal times by id, the greatest first."""
+
+    async def delete(self, fact_id: str, *, author: OrgFactAuthor) -> bool:
+        """Retract, in the name of ``author``; False if there is none in force."""
+
+    async def snapshot_at(
+        self,
+        timestamp: datetime,
+        *,
+        limit: int | None = None,
+        after: OperationLogSnapshot | str | None = None,
+    ) -> tuple[OperationLogSnapshot, ...]:
+        """Every fact as it stood at that instant, retracted ones too, in order of ``fact_id``.
+
+        A naive ``timestamp`` is read as UTC. ``created_at`` is when it was first published.
+        """
+
+    async def get_operation_log(
+        self,
+        fact_id: str,
+        *,
+        limit: int | None = None,
+        after: OperationLogEntry | tuple[str, int] | None = None,
+    ) -> tuple[OperationLogEntry, ...]:
+        """The first version first; a key for ``after`` is (fact_id, version)."""
+
+
+class KnowledgeRepositories(Protocol):
+    """The repositories of this module, as a backend or a transaction offers them."""
+
+    @property
+    def org_facts(self) -> OrgFactRepository:
+        return provide(self, _OrgFacts)
+
+
+_LARGEST_QUERY = 100
+#: What `lower` does to text that compares by code point, on both engines: ASCII letters only.
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+
+class _OrgFacts(Repository):
+    table = org_facts_snapshot
+
+    async def save(self, fact: OrgFact) -> None:
+        arguments = FACTS.encode(self, fact)
+        async with self._session.transaction() as session:
+            # The row stays locked until the end, so that writers of one fact take turns.
+            ((version, when),) = await session.returning(PUBLISH, arguments)
+            await self._note(
+                session, fact.id, fact.author, "PUBLISH", version, when,
+                content=fact.content, category=fact.category, tags=fact.tags,
+            )  # fmt: skip
+
+    async def get(self, fact_id: str) -> OrgFact | None:
+        return await FACTS.one(self, GET, fact_id)
+
+    async def query(
+        self,
+        *,
+        categories: Iterable[OrgFactCategory] | None = None,
+        text: str | None = None,
+        limit: int = 5,
+    ) -> tuple[OrgFact, ...]:
+        name = "org_facts_snapshot.query"
+        place = f"{name}: categories"
+        if isinstance(categories, str) or not isinstance(categories, Iterable | None):
+            raise InvalidArgumentError(f"{place} must be a collection of categories")
+        chosen = sorted({checks.choice(c, OrgFactCategory, place) for c in categories or ()})
+        arguments: list[Any] = [self._tenant, *chosen]
+        if text is not None:
+            # ASCII letters only, as the database does.
+            wanted = checks.not_blank(text, f"{name}: text")
+            arguments.append(wanted.translate(_LOWER))
+        arguments.append(min(max(checks.integer(limit, f"{name}: limit"), 1), _LARGEST_QUERY))
+        statement = SEARCHES[len(chosen), text is not None]
+        rows = await self._session.fetch(statement, tuple(arguments), at_most=arguments[-1])
+        return tuple(FACTS.decode(self, row) for row in rows)
+
+    async def list_by_category(
+        self,
+        category: OrgFactCategory,
+        *,
+        limit: int | None = None,
+        after: OrgFact | str | None = None,
+    ) -> tuple[OrgFact, ...]:
+        place = f"{BY_CATEGORY.name}: category"
+        filters = {"category": checks.choice(category, OrgFactCategory, place)}
+        return await BY_CATEGORY.fetch(self, filters, limit=limit, after=after)
+
+    async def delete(self, fact_id: str, *, author: OrgFactAuthor) -> bool:
+        checks.not_blank(fact_id, f"{RETRACT.name}: fact_id")
+        if not isinstance(author, OrgFactAuthor):
+            raise InvalidArgumentError(f"{RETRACT.name}: author must be an OrgFactAuthor")
+        async with self._session.transaction() as session:
+            rows = await session.returning(RETRACT, (self._tenant, fact_id, utc_now()))
+            for version, when, category, tags in rows:
+                await self._note(
+                    session, fact_id, author, "RETRACT", version, when,
+                    category=category, tags=from_json(tags),
+                )  # fmt: skip
+        return len(rows) > 0
+
+    async def snapshot_at(
+        self,
+        timestamp: datetime,
+        *,
+        limit: int | None = None,
+        after: OperationLogSnapshot | str | None = None,
+    ) -> tuple[OperationLogSnapshot, ...]:
+        given: object = timestamp
+        if isinstance(given, datetime) and given.utcoffset() is None:
+            timestamp = given.replace(tzinfo=UTC)
+        at = checks.instant(timestamp, f"{AT.name}: timestamp")
+        return await AT.fetch(self, {"timestamp": at, "at": at}, limit=limit, after=after)
+
+    async def get_operation_log(
+        self,
+        fact_id: str,
+        *,
+        limit: int | None = None,
+        after: OperationLogEntry | tuple[str, int] | None = None,
+    ) -> tuple[OperationLogEntry, ...]:
+        filters = {"fact_id": checks.not_blank(fact_id, f"{LIST_LOG.name}: fact_id")}
+        return await LIST_LOG.fetch(self, filters, limit=limit, after=after)
+
+    async def _note(
+        self,
+        session: Session,
+        fact_id: str,
+        author: OrgFactAuthor,
+        operation_type: str,
+        version: int,
+        when: datetime,
+        **what: Any,
+    ) -> None:
+        entry = OperationLogEntry.model_validate(
+            {
+                "operation_id": new_id(),
+                "fact_id": fact_id,
+                "operation_type": operation_type,
+                "author_agent_id": author.agent_id,
+                "author_seniority": author.seniority,
+                "author_is_human": author.is_human,
+                "author_autonomy_level": author.autonomy_level,
+                "timestamp": when,
+                "version": version,
+                **what,
+            }
+        )
+        await session.write(NOTE, LOG.encode(self._tenant, entry))

@@ -1,0 +1,111 @@
+"""Personality presets that people made."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from sqlalchemy import func
+
+from holdfast import checks
+from holdfast.engines.base import Row
+from holdfast.entities import PresetListRow, PresetRow
+from holdfast.errors import InvalidArgumentError
+from holdfast.repositories.base import Repository, delete_by, provide, select_by, upsert
+from holdfast.repositories.paging import Listing
+from holdfast.schema.meta import TENANT
+from holdfast.schema.presets import custom_presets
+
+__all__ = ["PersonalityPresetRepository", "PresetRepositories"]
+
+
+@runtime_checkable
+class PersonalityPresetRepository(Protocol):
+    """Presets by name; every value is a text that comes back as it was given."""
+
+    async def save(
+        self, name: str, config_json: str, description: str, created_at: str, updated_at: str
+    ) -> None:
+        """Insert, or replace the stored preset; ``created_at`` keeps its first value.
+
+        ``config_json`` must not be empty; it is not interpreted.
+        """
+
+    async def get(self, name: str) -> PresetRow | None: ...
+
+    async def list_all(
+        self, *, limit: int | None = None, after: PresetListRow | str | None = None
+    ) -> tuple[PresetListRow, ...]:
+        """In order of name."""
+
+    async def delete(self, name: str) -> bool: ...
+
+    async def count(self) -> int: ...
+
+
+class PresetRepositories(Protocol):
+    """The repositories of this module, as a backend or a transaction offers them."""
+
+    @property
+    def custom_presets(self) -> PersonalityPresetRepository:
+        return provide(self, _CustomPresets)
+
+
+_PARAMETERS = (TENANT, "name", "config_json", "description", "created_at", "updated_at")
+_COLUMNS = tuple(custom_presets.c[name] for name in PresetRow._fields)
+
+_SAVE = upsert("custom_presets.save", custom_presets, _PARAMETERS, keep=("created_at",))
+_GET = select_by("custom_presets.get", custom_presets, _COLUMNS, ("name",))
+_DELETE = delete_by("custom_presets.delete", custom_presets, ("name",))
+
+
+def _list_row(row: Row) -> PresetListRow:
+    return PresetListRow(*row)
+
+
+_LIST = Listing(
+    "custom_presets.list_all",
+    custom_presets,
+    (custom_presets.c.name, *_COLUMNS),
+    _list_row,
+    order=("name",),
+)
+_COUNT = Listing(
+    "custom_presets.count",
+    custom_presets,
+    (func.count().label("presets"),),
+    lambda row: int(row[0]),
+    order=(),
+)
+
+
+class _CustomPresets(Repository):
+    table = custom_presets
+
+    async def save(
+        self, name: str, config_json: str, description: str, created_at: str, updated_at: str
+    ) -> None:
+        given = (name, config_json, description, created_at, updated_at)
+        for parameter, value in zip(_PARAMETERS[1:], given, strict=True):
+            checks.text(value, f"{_SAVE.name}: {parameter}")
+        checks.not_blank(name, f"{_SAVE.name}: name")
+        if not config_json:
+            raise InvalidArgumentError(f"{_SAVE.name}: config_json must not be empty")
+        await self._session.write(_SAVE, (self._tenant, *given))
+
+    async def get(self, name: str) -> PresetRow | None:
+        checks.not_blank(name, f"{_GET.name}: name")
+        row = await self._session.get(_GET, (self._tenant, name))
+        return None if row is None else PresetRow(*row)
+
+    async def list_all(
+        self, *, limit: int | None = None, after: PresetListRow | str | None = None
+    ) -> tuple[PresetListRow, ...]:
+        place = after.name if isinstance(after, PresetListRow) else after
+        return await _LIST.fetch(self, {}, limit=limit, after=place)
+
+    async def delete(self, name: str) -> bool:
+        checks.not_blank(name, f"{_DELETE.name}: name")
+        return await self._session.execute(_DELETE, (self._tenant, name)) > 0
+
+    async def count(self) -> int:
+        return (await _COUNT.fetch(self, {}, limit=1))[0]

@@ -1,0 +1,280 @@
+"""Workflows: their definitions, and what became of each start of one."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Protocol, runtime_checkable
+
+from pydantic_core import from_json
+
+from holdfast import checks
+from holdfast.entities import (
+    WorkflowDefinition,
+    WorkflowExecution,
+    WorkflowExecutionStatus,
+    WorkflowType,
+)
+from holdfast.errors import VersionConflictError
+from holdfast.repositories.base import Repository, delete_by, insert, provide
+from holdfast.repositories.paging import EntityListing
+from holdfast.repositories.shapes import Revised
+from holdfast.schema.meta import TENANT
+from holdfast.schema.workflows import (
+    workflow_definitions,
+    workflow_execution_tasks,
+    workflow_executions,
+)
+
+__all__ = [
+    "WorkflowDefinitionRepository",
+    "WorkflowExecutionRepository",
+    "WorkflowRepositories",
+]
+
+
+@runtime_checkable
+class WorkflowDefinitionRepository(Protocol):
+    """Definitions by ``id``, with optimistic concurrency on ``version``."""
+
+    async def save(self, definition: WorkflowDefinition) -> None:
+        """Create version 1, or update to version N what is stored with version N - 1.
+
+        `VersionConflictError` otherwise. An update changes neither ``created_by`` nor
+        ``created_at``.
+        """
+
+    async def create_if_absent(self, definition: WorkflowDefinition) -> bool:
+        """Create, whatever the version; False, and nothing is written, if the id is taken."""
+
+    async def update_if_exists(self, definition: WorkflowDefinition) -> bool:
+        """Update as `save` does; False if there is none, `VersionConflictError` if another
+        version is stored."""
+
+    async def get(self, definition_id: str) -> WorkflowDefinition | None: ...
+
+    async def list_definitions(
+        self,
+        *,
+        workflow_type: WorkflowType | None = None,
+        limit: int | None = None,
+        after: WorkflowDefinition | str | None = None,
+    ) -> tuple[WorkflowDefinition, ...]:
+        """By ``updated_at``, the latest first; equal times by id, the greatest first."""
+
+    async def delete(self, definition_id: str) -> bool:
+        """One that was ever started (``workflow_executions.definition_id``) is a
+        `ConstraintViolationError`."""
+
+
+@runtime_checkable
+class WorkflowExecutionRepository(Protocol):
+    """Executions by ``id``, with optimistic concurrency on ``version``."""
+
+    async def save(self, execution: WorkflowExecution) -> None:
+        """Create version 1, or update to version N what is stored with version N - 1.
+
+        `DuplicateRecordError` for a version 1 whose id is taken, else `VersionConflictError`. A
+        definition that is not stored (``workflow_executions.definition_id``) is a
+        `ConstraintViolationError`.
+        """
+
+    async def get(self, execution_id: str) -> WorkflowExecution | None: ...
+
+    async def list_by_definition(
+        self,
+        definition_id: str,
+        *,
+        limit: int | None = None,
+        after: WorkflowExecution | str | None = None,
+    ) -> tuple[WorkflowExecution, ...]:
+        """By ``updated_at``, the latest first; equal times by id, the greatest first."""
+
+    async def list_by_status(
+        self,
+        status: WorkflowExecutionStatus,
+        *,
+        limit: int | None = None,
+        after: WorkflowExecution | str | None = None,
+    ) -> tuple[WorkflowExecution, ...]:
+        """By ``updated_at``, the latest first; equal times by id, the greatest first."""
+
+    async def find_by_task_id(self, task_id: str) -> WorkflowExecution | None:
+        """The running one with a node that has this task; of several the latest updated, then
+        the greatest id."""
+
+    async def delete(self, execution_id: str) -> bool: ...
+
+
+class WorkflowRepositories(Protocol):
+    """The repositories of this module, as a backend or a transaction offers them."""
+
+    @property
+    def workflow_definitions(self) -> WorkflowDefinitionRepository:
+        return provide(self, _Definitions)
+
+    @property
+    def workflow_executions(self) -> WorkflowExecutionRepository:
+        return provide(self, _Executions)
+
+
+_DEFINITIONS = Revised(workflow_definitions, WorkflowDefinition, keep=("created_by", "created_at"))
+_LIST_DEFINITIONS = EntityListing(
+    "workflow_definitions.list_definitions",
+    _DEFINITIONS.mapper,
+    order=("updated_at", "id"),
+    descending=True,
+    filters={"workflow_type": ("workflow_type", operator.eq)},
+)
+
+
+class _Definitions(Repository):
+    table = workflow_definitions
+
+    async def save(self, definition: WorkflowDefinition) -> None:
+        new = getattr(definition, "version", None) == 1
+        write = _DEFINITIONS.create if new else _DEFINITIONS.replace
+        if not await write(self, definition):
+            raise _conflict(self.table.name, definition.version)
+
+    async def create_if_absent(self, definition: WorkflowDefinition) -> bool:
+        return await _DEFINITIONS.create(self, definition)
+
+    async def update_if_exists(self, definition: WorkflowDefinition) -> bool:
+        if await _DEFINITIONS.replace(self, definition):
+            return True
+        if await _DEFINITIONS.get(self, definition.id) is None:
+            return False
+        raise _conflict(self.table.name, definition.version)
+
+    async def get(self, definition_id: str) -> WorkflowDefinition | None:
+        return await _DEFINITIONS.get(self, definition_id)
+
+    async def list_definitions(
+        self,
+        *,
+        workflow_type: WorkflowType | None = None,
+        limit: int | None = None,
+        after: WorkflowDefinition | str | None = None,
+    ) -> tuple[WorkflowDefinition, ...]:
+        place = f"{_LIST_DEFINITIONS.name}: workflow_type"
+        filters = {
+            "workflow_type": checks.optional(checks.choice, workflow_type, WorkflowType, place)
+        }
+        return await _LIST_DEFINITIONS.fetch(self, filters, limit=limit, after=after)
+
+    async def delete(self, definition_id: str) -> bool:
+        return await _DEFINITIONS.delete(self, definition_id)
+
+
+_EXECUTIONS = Revised(workflow_executions, WorkflowExecution)
+_STATUS = _EXECUTIONS.mapper.parameters.index("status")
+_NODES = _EXECUTIONS.mapper.parameters.index("node_executions")
+_BY_DEFINITION = EntityListing(
+    "workflow_executions.list_by_definition",
+    _EXECUTIONS.mapper,
+    order=("updated_at", "id"),
+    descending=True,
+    filters={"definition_id": ("definition_id", operator.eq)},
+)
+_BY_STATUS = EntityListing(
+    "workflow_executions.list_by_status",
+    _EXECUTIONS.mapper,
+    order=("updated_at", "id"),
+    descending=True,
+    filters={"status": ("status", operator.eq)},
+)
+_OF_TASK = EntityListing(
+    "workflow_executions.find_by_task_id",
+    _EXECUTIONS.mapper,
+    order=("updated_at", "id"),
+    descending=True,
+    source=workflow_executions.join(
+        workflow_execution_tasks,
+        (workflow_execution_tasks.c.tenant == workflow_executions.c.tenant)
+        & (workflow_execution_tasks.c.execution_id == workflow_executions.c.id),
+    ),
+    filters={"task_id": (workflow_execution_tasks.c.task_id, operator.eq)},
+)
+# The side table holds the tasks of running executions only.
+_FORGET_TASKS = delete_by(
+    "workflow_execution_tasks.forget", workflow_execution_tasks, ("execution_id",)
+)
+_NOTE_TASK = insert(
+    "workflow_execution_tasks.note", workflow_execution_tasks, (TENANT, "task_id", "execution_id")
+)
+
+
+class _Executions(Repository):
+    table = workflow_executions
+
+    async def save(self, execution: WorkflowExecution) -> None:
+        arguments = _EXECUTIONS.encode(self, execution)
+        tasks = _tasks_of(arguments)
+        new = execution.version == 1
+        if new and not tasks:
+            await self._session.write(_EXECUTIONS.insert, arguments)
+            return
+        async with self._session.transaction() as session:
+            if new:
+                await session.write(_EXECUTIONS.insert, arguments)
+            elif await _EXECUTIONS.replace(self, execution, session=session):
+                await session.execute(_FORGET_TASKS, (self._tenant, execution.id))
+            else:
+                raise _conflict(self.table.name, execution.version)
+            for task_id in tasks:
+                await session.write(_NOTE_TASK, (self._tenant, task_id, execution.id))
+
+    async def get(self, execution_id: str) -> WorkflowExecution | None:
+        return await _EXECUTIONS.get(self, execution_id)
+
+    async def list_by_definition(
+        self,
+        definition_id: str,
+        *,
+        limit: int | None = None,
+        after: WorkflowExecution | str | None = None,
+    ) -> tuple[WorkflowExecution, ...]:
+        place = f"{_BY_DEFINITION.name}: definition_id"
+        filters = {"definition_id": checks.not_blank(definition_id, place)}
+        return await _BY_DEFINITION.fetch(self, filters, limit=limit, after=after)
+
+    async def list_by_status(
+        self,
+        status: WorkflowExecutionStatus,
+        *,
+        limit: int | None = None,
+        after: WorkflowExecution | str | None = None,
+    ) -> tuple[WorkflowExecution, ...]:
+        place = f"{_BY_STATUS.name}: status"
+        filters = {"status": checks.choice(status, WorkflowExecutionStatus, place)}
+        return await _BY_STATUS.fetch(self, filters, limit=limit, after=after)
+
+    async def find_by_task_id(self, task_id: str) -> WorkflowExecution | None:
+        filters = {"task_id": checks.not_blank(task_id, f"{_OF_TASK.name}: task_id")}
+        found = await _OF_TASK.fetch(self, filters, limit=1)
+        return found[0] if found else None
+
+    async def delete(self, execution_id: str) -> bool:
+        return await _EXECUTIONS.delete(self, execution_id)
+
+
+def _tasks_of(arguments: tuple[Any, ...]) -> list[str]:
+    """What `find_by_task_id` shall find it by, in an order that cannot deadlock.
+
+    Read from what is stored, which was checked: the entity may have been made without.
+    """
+    if arguments[_STATUS] != WorkflowExecutionStatus.RUNNING:
+        return []
+    nodes = from_json(arguments[_NODES])
+    return sorted({node["task_id"] for node in nodes if node["task_id"] is not None})
+
+
+def _conflict(table: str, version: int) -> VersionConflictError:
+    if version == 1:
+        return VersionConflictError(
+            f"{table}.save: version 1 of what exists already; load it first"
+        )
+    return VersionConflictError(
+        f"{table}.save: version {version} needs version {version - 1} stored; load it again, and "
+        "change that"
+    )

@@ -1,0 +1,25 @@
+"""Work that must happen once, however often it is asked for."""
+
+from __future__ import annotations
+
+from holdfast.schema.meta import check, column, index, nullable, store_table
+from holdfast.schema.types import STRING, Timestamp
+
+__all__ = ["idempotency_keys"]
+
+idempotency_keys = store_table(
+    "idempotency_keys",
+    column("scope", STRING),
+    column("key", STRING),
+    column("status", STRING),
+    column("claim_token", STRING),
+    column("claimed_at", Timestamp()),
+    column("expires_at", Timestamp()),
+    nullable("finished_at", Timestamp()),
+    nullable("response", STRING),
+    nullable("error", STRING),
+    check("finished", "(status = 'in_flight') = (finished_at IS NULL)"),
+    check("error", "(status = 'failed') = (error IS NOT NULL)"),
+    index("ix_idempotency_keys_expires_at", "expires_at"),
+    key=("scope", "key"),
+)

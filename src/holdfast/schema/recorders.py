@@ -1,0 +1,267 @@
+"""Recorders: the triggers that write a table's changes to the log, made and dropped on demand.
+
+They run inside the transaction that changes the table, so the log holds what was committed and
+nothing else. On PostgreSQL a recorder runs once per statement, over all the rows it touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Table,
+    TableValuedAlias,
+    column,
+    func,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
+from sqlalchemy.types import Text
+
+from holdfast.errors import InvalidArgumentError, MigrationError
+from holdfast.schema.changes import changes
+from holdfast.schema.meta import TENANT
+from holdfast.schema.types import Timestamp
+
+__all__ = [
+    "CHANNEL",
+    "SWITCHED",
+    "is_recorder",
+    "kept",
+    "recorded",
+    "start",
+    "stop",
+    "trigger_names",
+]
+
+#: Where PostgreSQL says that something was recorded.
+CHANNEL = "holdfast_changes"
+#: The kind of a row that says: of what happened to this table before, something is missing here.
+SWITCHED = "switched"
+
+_KINDS = ("insert", "update", "delete")
+_RECORDER = re.compile(rf"changes_(?:{'|'.join(_KINDS)})_(.+)")
+_LONGEST_NAME = 63  # PostgreSQL cuts what is longer
+
+_NOW = {
+    "sqlite": "strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000+00:00'",
+    "postgresql": "clock_timestamp()",
+}
+_NEXT = "(SELECT coalesce(max(revision), 0) + 1 FROM changes WHERE tenant = {tenant})"
+
+_ON_SQLITE = """
+CREATE TRIGGER changes_{kind}_{name} AFTER {kind} ON {table} BEGIN
+  INSERT INTO changes (tenant, revision, table_name, key, kind, recorded_at)
+  VALUES ({row}.tenant, {next}, '{name}', '[' || {key} || ']', '{kind}', {now});
+END
+"""
+_FUNCTION = """
+CREATE OR REPLACE FUNCTION changes_{name}() RETURNS trigger LANGUAGE plpgsql AS $recorder$
+BEGIN
+  INSERT INTO changes (tenant, table_name, key, kind, recorded_at)
+  SELECT changed.tenant, '{name}', json_build_array({key}), lower(TG_OP), {now} FROM changed;
+  IF FOUND THEN
+    PERFORM pg_notify('{channel}', '');
+  END IF;
+  RETURN NULL;
+END $recorder$
+"""
+_ON_POSTGRES = """
+CREATE TRIGGER changes_{kind}_{name} AFTER {kind} ON {table}
+REFERENCING {row} TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION changes_{name}()
+"""
+_NOTE = """
+INSERT INTO changes (tenant, revision, table_name, key, kind, recorded_at)
+VALUES (:tenant, {next}, :name, '[]', :kind, {now})
+"""
+#: All triggers: their names, on SQLite also their tables and texts.
+_STORED = {
+    "sqlite": "SELECT name, tbl_name, sql FROM sqlite_schema WHERE type = 'trigger'",
+    "postgresql": "SELECT tgname::text AS name FROM pg_trigger t JOIN pg_class c"
+    " ON c.oid = t.tgrelid WHERE NOT tgisinternal"
+    " AND relnamespace = current_schema()::regnamespace",
+}
+_UNUSED = """
+SELECT proname FROM pg_proc p WHERE proname LIKE 'changes\\_%'
+AND prorettype = 'trigger'::regtype AND pronamespace = current_schema()::regnamespace
+AND prosrc LIKE '%holdfast_changes%'
+AND NOT EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgfoid = p.oid)
+"""
+
+
+class holdfast_triggers(GenericFunction[str]):  # noqa: N801 - SQL functions are lower case
+    """The names of all triggers, as rows of one column, ``name``."""
+
+    inherit_cache = True
+
+
+@compiles(holdfast_triggers, "sqlite")
+def _sqlite(element: object, compiler: SQLCompiler, **_: object) -> str:
+    return f"({_STORED['sqlite']})"
+
+
+@compiles(holdfast_triggers, "postgresql")
+def _postgresql(element: object, compiler: SQLCompiler, **_: object) -> str:
+    return f"({_STORED['postgresql']})"
+
+
+def trigger_names() -> TableValuedAlias:
+    """The names of a database's triggers, as a table of one column, ``name``."""
+    return holdfast_triggers().table_valued(column("name", Text)).alias("found")
+
+
+def is_recorder(trigger: str) -> bool:
+    return _RECORDER.fullmatch(trigger) is not None
+
+
+def recorded(triggers: Iterator[str] | Sequence[str]) -> set[str]:
+    """The tables that are recorded, by the names of a database's triggers."""
+    names = set(triggers)
+    tables = {found[1] for name in names if (found := _RECORDER.fullmatch(name))}
+    return {table for table in tables if {f"changes_{k}_{table}" for k in _KINDS} <= names}
+
+
+def start(connection: Connection, table: Table) -> None:
+    """Record the changes of ``table`` from the commit of this connection on."""
+    for each in (changes, table):
+        if not inspect(connection).has_table(each.name):
+            raise MigrationError(f"there is no table {each.name}: await backend.migrate()")
+    if table.name in recorded(_triggers(connection)):
+        return
+    _drop(connection, table.name)  # what is left of an incomplete one
+    for statement in _create(connection, table):
+        connection.exec_driver_sql(statement)
+    _break(connection, table)
+
+
+def stop(connection: Connection, table: Table) -> None:
+    """Record no more. Who watches the table is told, by an error."""
+    if inspect(connection).has_table(changes.name):
+        if table.name in recorded(_triggers(connection)):
+            _break(connection, table)
+        _drop(connection, table.name)
+
+
+@contextmanager
+def kept(connection: Connection) -> Iterator[None]:
+    """Recorders outlive what happens inside to their tables, but neither a table nor the log.
+
+    SQLite rebuilds a table to change it, which drops its triggers, and refuses many changes while
+    a trigger names a table that is gone: there recorders are lifted off meanwhile. The transaction
+    keeps every writer away.
+    """
+    lifted: dict[str, tuple[str, str]] = {}
+    if connection.dialect.name == "sqlite":
+        for name, table, sql in connection.exec_driver_sql(_STORED["sqlite"]).all():
+            if is_recorder(name):
+                lifted[name] = table, sql
+                connection.exec_driver_sql(f"DROP TRIGGER {_quoted(connection, name)}")
+    yield
+    tables = set(inspect(connection).get_table_names())
+    if changes.name in tables:
+        for table, sql in lifted.values():
+            if table in tables:
+                connection.exec_driver_sql(sql)
+    else:
+        for table in recorded(_triggers(connection)):
+            _drop(connection, table)
+    if connection.dialect.name == "postgresql":
+        for name in connection.exec_driver_sql(_UNUSED).scalars().all():
+            connection.exec_driver_sql(f"DROP FUNCTION {_quoted(connection, name)}()")
+
+
+def _triggers(connection: Connection) -> list[str]:
+    return [row[0] for row in connection.exec_driver_sql(_STORED[connection.dialect.name])]
+
+
+def _create(connection: Connection, table: Table) -> Iterator[str]:
+    name, dialect = table.name, connection.dialect.name
+    if not re.fullmatch(r"\w+", name) or len(f"changes_delete_{name}") > _LONGEST_NAME:
+        raise InvalidArgumentError(
+            f"record_changes: the name of the table {name} has other characters than letters, "
+            f"digits and _, or more than {_LONGEST_NAME - len('changes_delete_')} of them"
+        )
+    words = {
+        "name": name,
+        "table": connection.dialect.identifier_preparer.format_table(table),
+        "now": _NOW[dialect],
+        "channel": CHANNEL,
+    }
+    if dialect == "postgresql":
+        yield _FUNCTION.format(**words, key=_key(connection, table, "changed"))
+    for kind in _KINDS:
+        row = "OLD" if kind == "delete" else "NEW"
+        if dialect == "postgresql":
+            yield _ON_POSTGRES.format(**words, kind=kind, row=row)
+        else:
+            yield _ON_SQLITE.format(
+                **words, kind=kind, row=row, key=_key(connection, table, row),
+                next=_NEXT.format(tenant=f"{row}.tenant"),
+            )  # fmt: skip
+
+
+def _key(connection: Connection, table: Table, row: str) -> str:
+    """The key's columns as texts, equal on both engines; on SQLite as the inside of an array.
+
+    SQLite's JSON functions may not run in triggers of a database that is not trusted, so control
+    characters stay as they are.
+    """
+    dialect = connection.dialect.name
+
+    def as_text(part: Column[object]) -> str:
+        value = f"{row}.{_quoted(connection, part.name)}"
+        if dialect == "sqlite":
+            return f"""'"' || replace(replace({value}, '\\', '\\\\'), '"', '\\"') || '"'"""
+        if isinstance(part.type, Timestamp):
+            return f"""to_char({value}, 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')"""
+        return f"{value}::text"
+
+    parts = [as_text(table.c[name]) for name in table.info["key"]]
+    return ", ".join(parts) if dialect == "postgresql" else " || ',' || ".join(parts)
+
+
+def _drop(connection: Connection, table: str) -> None:
+    postgres = connection.dialect.name == "postgresql"
+    for kind in _KINDS:
+        trigger = _quoted(connection, f"changes_{kind}_{table}")
+        place = f" ON {_quoted(connection, table)}" if postgres else ""
+        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {trigger}{place}")
+    if postgres:
+        function = _quoted(connection, f"changes_{table}")
+        connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS {function}()")
+
+
+def _break(connection: Connection, table: Table) -> None:
+    """Note for every tenant that the log of this table has a gap up to here.
+
+    A reader who comes across the note began before it, and must not go on as if nothing happened.
+    A tenant of whom neither the log nor the table knows anything has nothing to miss.
+    """
+    dialect = connection.dialect.name
+    following = "DEFAULT" if dialect == "postgresql" else _NEXT.format(tenant=":tenant")
+    note = text(_NOTE.format(next=following, now=_NOW[dialect]))
+    for tenant in sorted({*_tenants(connection, changes), *_tenants(connection, table)}):
+        connection.execute(note, {TENANT: tenant, "name": table.name, "kind": SWITCHED})
+    if dialect == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_notify('{CHANNEL}', '')")
+
+
+def _tenants(connection: Connection, table: Table) -> Iterator[str]:
+    """The tenants of a table, one look into its key for each."""
+    tenant = table.c[TENANT]
+    found = connection.scalar(select(func.min(tenant)))
+    while found is not None:
+        yield found
+        found = connection.scalar(select(func.min(tenant)).where(tenant > found))
+
+
+def _quoted(connection: Connection, name: str) -> str:
+    return connection.dialect.identifier_preparer.quote(name)

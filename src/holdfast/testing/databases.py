@@ -1,0 +1,110 @@
+"""Fresh, migrated databases, each a copy of a template that was migrated once."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from holdfast.backend import PersistenceBackend
+
+__all__ = [
+    "ENGINES",
+    "MakeBackend",
+    "PostgresDatabases",
+    "SQLiteFiles",
+    "at",
+    "connected",
+    "run_sql",
+]
+
+#: As the fixtures name them.
+ENGINES = ("sqlite-memory", "sqlite-file", "postgres")
+
+#: Makes a disconnected backend on a database of its own; what is passed goes to `create_backend`.
+MakeBackend = Callable[..., Awaitable[PersistenceBackend]]
+Connect = Callable[[str], PersistenceBackend]
+
+
+def at(server: str, database: str) -> str:
+    """The URL of another database of the same server."""
+    return urlunsplit(urlsplit(server)._replace(path=f"/{database}"))
+
+
+async def run_sql(url: str, *statements: str) -> None:
+    """Run statements on PostgreSQL, each committed on its own."""
+    import asyncpg
+
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def connected(backend: PersistenceBackend) -> AsyncIterator[PersistenceBackend]:
+    """Connect and migrate, and disconnect in the end."""
+    await backend.connect()
+    try:
+        await backend.migrate()
+        yield backend
+    finally:
+        await backend.disconnect()
+
+
+async def _migrate(backend: PersistenceBackend) -> None:
+    async with connected(backend):
+        pass
+
+
+class PostgresDatabases:
+    """Databases on one server, ``server`` being the URL of one that exists."""
+
+    def __init__(self, server: str, connect: Connect) -> None:
+        self.server = server
+        self._connect = connect
+        self._made: list[str] = []
+        #: A migrated database that nobody is connected to; set by `prepare`.
+        self.template = ""
+
+    def prepare(self) -> None:
+        """Make and migrate the template; not on an event loop."""
+        template = asyncio.run(self.create(copy_of="template0"))
+        asyncio.run(_migrate(self._connect(at(self.server, template))))
+        self.template = template
+
+    async def create(self, *, copy_of: str | None = None) -> str:
+        """The name of a new database, a copy of the template if no other is given."""
+        name = f"holdfast_{uuid.uuid4().hex}"
+        await run_sql(self.server, f"CREATE DATABASE {name} TEMPLATE {copy_of or self.template}")
+        self._made.append(name)
+        return name
+
+    async def drop(self, name: str) -> None:
+        await run_sql(self.server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self._made.remove(name)
+
+    def close(self) -> None:
+        """Drop what is left, the template too; not on an event loop."""
+        for name in [*self._made]:
+            asyncio.run(self.drop(name))
+
+
+class SQLiteFiles:
+    """Files in directories of their own."""
+
+    def __init__(self, template: Path, connect: Connect) -> None:
+        self.template = template
+        asyncio.run(_migrate(connect(f"sqlite:///{template}")))
+
+    def create(self, directory: Path) -> str:
+        """The URL of a copy; nobody has the template open, so that copying is safe."""
+        path = directory / "org.db"
+        shutil.copy(self.template, path)
+        return f"sqlite:///{path}"

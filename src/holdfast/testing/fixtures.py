@@ -1,0 +1,165 @@
+"""A pytest plugin: real databases of both engines, for an application's tests and the suite.
+
+::
+
+    pytest_plugins = ["holdfast.testing.fixtures"]    # in the topmost conftest.py
+
+    async def test_hiring(holdfast_backend): ...      # once for each engine, on a fresh database
+
+PostgreSQL is the server of ``HOLDFAST_TEST_POSTGRES_URL`` (databases must be creatable there), or
+one that is started for the session and thrown away. Override `holdfast_engine` to choose engines,
+`holdfast_options` to pass entities and extensions to `create_backend`, and `holdfast_make_backend`
+to bring an engine of your own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from holdfast.backend import PersistenceBackend, create_backend
+from holdfast.testing.cluster import PostgresCluster
+from holdfast.testing.databases import (
+    ENGINES,
+    MakeBackend,
+    PostgresDatabases,
+    SQLiteFiles,
+    at,
+    connected,
+)
+from holdfast.testing.extended import extended_entities
+
+__all__ = ["MakeBackend"]
+
+pytest.register_assert_rewrite("holdfast.testing.suite")
+
+
+@pytest.fixture(scope="session")
+def holdfast_options() -> Mapping[str, Any]:
+    """What `create_backend` is passed beside the URL, ``entities`` for one."""
+    return {}
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def holdfast_engine(request: pytest.FixtureRequest) -> str:
+    """Each of `ENGINES` in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def holdfast_postgres() -> Iterator[str]:
+    """The URL of a server's maintenance database."""
+    if url := os.environ.get("HOLDFAST_TEST_POSTGRES_URL"):
+        yield url
+        return
+    with PostgresCluster.create() as cluster:
+        yield cluster.url()
+
+
+@pytest.fixture(scope="session")
+def holdfast_postgres_databases(
+    holdfast_postgres: str, holdfast_options: Mapping[str, Any]
+) -> Iterator[PostgresDatabases]:
+    databases = PostgresDatabases(
+        holdfast_postgres, lambda url: create_backend(url, **holdfast_options)
+    )
+    try:
+        databases.prepare()
+        yield databases
+    finally:
+        databases.close()
+
+
+@pytest.fixture(scope="session")
+def holdfast_sqlite_files(
+    tmp_path_factory: pytest.TempPathFactory, holdfast_options: Mapping[str, Any]
+) -> SQLiteFiles:
+    template = tmp_path_factory.mktemp("holdfast") / "template.db"
+    return SQLiteFiles(template, lambda url: create_backend(url, **holdfast_options))
+
+
+@pytest.fixture(scope="session")
+def holdfast_make_backend(
+    holdfast_engine: str,
+    holdfast_options: Mapping[str, Any],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> MakeBackend:
+    """Makes disconnected backends of the engine, each on a database of its own.
+
+    What an engine of your own overrides, together with `holdfast_engine`.
+    """
+    # Asked for here: a fixture cannot be while the loop runs.
+    databases: Any = None
+    if holdfast_engine != "sqlite-memory":
+        kind = "sqlite_files" if holdfast_engine == "sqlite-file" else "postgres_databases"
+        databases = request.getfixturevalue(f"holdfast_{kind}")
+
+    async def make(**options: Any) -> PersistenceBackend:
+        url = "sqlite:///:memory:"
+        if isinstance(databases, SQLiteFiles):
+            url = databases.create(tmp_path_factory.mktemp("database"))
+        elif databases is not None:
+            url = at(databases.server, await databases.create())
+        return create_backend(url, **{**holdfast_options, **options})
+
+    return make
+
+
+@pytest.fixture
+def holdfast_sqlite_url(holdfast_sqlite_files: SQLiteFiles, tmp_path: Path) -> str:
+    """A fresh, migrated SQLite file."""
+    return holdfast_sqlite_files.create(tmp_path)
+
+
+@pytest_asyncio.fixture
+async def holdfast_postgres_url(
+    holdfast_postgres_databases: PostgresDatabases,
+) -> AsyncIterator[str]:
+    """A fresh, migrated PostgreSQL database."""
+    name = await holdfast_postgres_databases.create()
+    yield at(holdfast_postgres_databases.server, name)
+    await holdfast_postgres_databases.drop(name)
+
+
+@pytest.fixture
+def holdfast_url(holdfast_engine: str, request: pytest.FixtureRequest) -> str:
+    """A fresh, migrated database of the engine (in memory: to be migrated on connecting)."""
+    if holdfast_engine == "sqlite-memory":
+        return "sqlite:///:memory:"
+    kind = "sqlite" if holdfast_engine == "sqlite-file" else "postgres"
+    url: str = request.getfixturevalue(f"holdfast_{kind}_url")
+    return url
+
+
+@pytest_asyncio.fixture
+async def holdfast_backend(
+    holdfast_url: str, holdfast_options: Mapping[str, Any]
+) -> AsyncIterator[PersistenceBackend]:
+    """A connected backend on a fresh, migrated, empty database."""
+    async with connected(create_backend(holdfast_url, **holdfast_options)) as backend:
+        yield backend
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def holdfast_shared(holdfast_make_backend: MakeBackend) -> AsyncIterator[PersistenceBackend]:
+    """One backend for the whole session, on the session's loop, of which each test of the suite
+    takes a tenant: `for_tenant` costs nothing, a database does."""
+    async with connected(await holdfast_make_backend()) as backend:
+        yield backend
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def holdfast_bound(
+    holdfast_make_backend: MakeBackend, holdfast_options: Mapping[str, Any]
+) -> AsyncIterator[PersistenceBackend]:
+    """As `holdfast_shared`, with classes for all entities that have fields of their own."""
+    entities = {**extended_entities(), **holdfast_options.get("entities", {})}
+    async with connected(await holdfast_make_backend(entities=entities)) as backend:
+        yield backend
