@@ -11,9 +11,10 @@ import secrets
 import time
 import types
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
+from inspect import isclass
 from operator import attrgetter
-from typing import Any, Generic, TypeVar, Union, get_args, get_origin
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -26,7 +27,7 @@ from holdfast.errors import InvalidArgumentError, MalformedRowError
 from holdfast.schema.meta import EXTRA, TENANT
 from holdfast.schema.types import JsonText, Timestamp
 
-__all__ = ["MAPPERS", "STORED", "Mapper", "next_moment", "reason", "row_reader", "time_ordered_id"]
+__all__ = ["MAPPERS", "STORED", "Mapper", "checked", "next_moment", "row_reader", "time_ordered_id"]
 
 E = TypeVar("E", bound=BaseModel)
 
@@ -106,7 +107,8 @@ class Mapper(Generic[E]):
         try:
             return validate(values)  # type: ignore[no-any-return]
         except ValueError as error:
-            raise InvalidArgumentError(f"{self.table.name}: {reason(error)}") from None
+            why = _reason(error, self.entity)
+            raise InvalidArgumentError(f"{self.table.name}: {why}") from None
 
     def _encode(self, tenant: str, entity: E) -> tuple[Any, ...]:
         values: list[Any] = list(self._pick(entity))
@@ -229,22 +231,62 @@ def row_reader(
 def _malformed(
     table: Table, entity: type[BaseModel], key: Mapping[str, Any], error: ValueError
 ) -> MalformedRowError:
-    named = ", ".join(f"{name}={value!r}" for name, value in key.items())
+    fields = entity.model_fields
+    named = ", ".join(
+        f"{name}={value!r}" if name not in fields or fields[name].repr else f"{name} (not shown)"
+        for name, value in key.items()
+    )
+    why = _reason(error, entity)
     return MalformedRowError(
-        f"{table.name}: the row with {named} cannot be read as {entity.__name__}: {reason(error)}",
+        f"{table.name}: the row with {named} cannot be read as {entity.__name__}: {why}",
         table=table.name,
         key=tuple(key.values()),
     )
 
 
-def reason(error: ValueError) -> str:
-    """What is wrong where, without the stored values."""
-    if isinstance(error, ValidationError):
-        return "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'row'}: {item['msg']}"
-            for item in error.errors(include_url=False, include_input=False, include_context=False)
-        )
-    return "a column does not hold JSON"
+def checked(entity: E, place: str) -> E:
+    """An entity that is not stored as such, checked as `Mapper.encode` does."""
+    try:
+        validate = type(entity).__pydantic_validator__.validate_python
+        return validate(entity.__dict__, by_name=True)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise InvalidArgumentError(f"{place}: {_reason(error, type(entity))}") from None
+
+
+def _reason(error: ValueError, entity: type[BaseModel]) -> str:
+    """What is wrong where, without the values: those of a row may be secret."""
+    if not isinstance(error, ValidationError):
+        return "a column does not hold JSON"
+    declared = _declared(entity)
+    found = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        # A place within a dictionary of the application's is a key, and so a value.
+        parts = [str(p) if isinstance(p, int) or p in declared else "…" for p in item["loc"]]
+        unknown_tag = item["type"] == "union_tag_invalid"
+        what = "Input should have one of the known tags" if unknown_tag else item["msg"]
+        found.append(f"{'.'.join(parts) or 'row'}: {what}")
+    return "; ".join(found)
+
+
+@cache
+def _declared(entity: type[BaseModel]) -> frozenset[str]:
+    """The names of fields, and the values of literals, in an entity and all within it."""
+    names: set[str] = set()
+    seen: set[Any] = set()
+    todo: list[Any] = [entity]
+    while todo:
+        item = todo.pop()
+        if get_origin(item) is Literal:
+            names.update(map(str, get_args(item)))
+        elif isclass(item) and issubclass(item, BaseModel):
+            if item not in seen:
+                seen.add(item)
+                for name, field in item.model_fields.items():
+                    names.update({name, field.alias or name})
+                    todo.append(field.annotation)
+        else:
+            todo.extend(get_args(item))
+    return frozenset(names)
 
 
 _last_moment = 0

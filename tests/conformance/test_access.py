@@ -12,14 +12,17 @@ from holdfast import (
     ConstraintViolationError,
     DuplicateRecordError,
     InvalidArgumentError,
+    MalformedRowError,
     PersistenceBackend,
     RefreshRecord,
     Session,
     User,
 )
+from holdfast.repositories import access
 from holdfast.testing import samples
 
 from .clock import NOW, Clock
+from .test_bad_input import run_sql
 
 HOUR = timedelta(hours=1)
 MOMENT = timedelta(microseconds=1)
@@ -311,3 +314,47 @@ async def test_refused(backend: PersistenceBackend, clock: Clock) -> None:
         with pytest.raises(InvalidArgumentError, match=f"create: {field}"):
             await tokens.create(**{**good, field: value})  # type: ignore[arg-type]
     assert await tokens.revoke_by_session("s") == 0
+
+
+async def test_a_revocation_during_a_load_is_known(
+    backend: PersistenceBackend, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await with_users(backend, "ada")
+    await begin(backend, session("early"), session("late"), session("over"))
+    await backend.sessions.revoke("early")
+    await backend.sessions.revoke("over")
+
+    class Slow:
+        """Read before the revocation, answered after it."""
+
+        async def fetch(self, *arguments: Any) -> Any:
+            found = await listing.fetch(*arguments)
+            await backend.sessions.revoke("late")
+            return tuple(one for one in found if one.id != "over")
+
+    listing = access._REVOKED
+    monkeypatch.setattr(access, "_REVOKED", Slow())
+    await backend.sessions.load_revoked()
+    known = [backend.sessions.is_revoked(key) for key in ("early", "late", "over")]
+    assert known == [True, True, False]
+
+
+async def test_a_session_that_begins_revoked_is_known(
+    backend: PersistenceBackend, clock: Clock
+) -> None:
+    await with_users(backend, "ada")
+    await begin(backend, session("s", revoked=True))
+    assert backend.sessions.is_revoked("s")
+
+
+async def test_an_unreadable_token_is_named_without_its_hash(
+    backend: PersistenceBackend, clock: Clock
+) -> None:
+    await with_users(backend, "ada")
+    await begin(backend, session("s"))
+    await backend.refresh_tokens.create("canary", "s", "ada", NOW + HOUR)
+    await run_sql(backend, "UPDATE refresh_tokens SET user_id = ' '")
+    with pytest.raises(MalformedRowError, match=r"user_id: .*") as refused:
+        await backend.refresh_tokens.consume("canary")
+    assert "canary" not in str(refused.value)
+    assert refused.value.key == ("canary",)

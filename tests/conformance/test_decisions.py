@@ -7,11 +7,12 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from holdfast import (
     ConfidenceMetadata,
     ConstraintViolationError,
+    DecisionOutcome,
     DecisionRecord,
     DuplicateRecordError,
     InvalidArgumentError,
@@ -19,6 +20,7 @@ from holdfast import (
     PersistenceBackend,
     RiskCard,
     Task,
+    create_backend,
 )
 from holdfast.testing import samples
 
@@ -218,3 +220,24 @@ async def test_by_agent(backend: PersistenceBackend) -> None:
     for role in ("boss", "", "Executor", None, 7, b"executor"):
         with pytest.raises(InvalidArgumentError, match="role must be one of executor, reviewer"):
             await ids("ada", role)
+
+
+async def test_an_own_class_with_aliases_loses_nothing(url: str) -> None:
+    class Verdict(DecisionRecord):
+        task_id: str = Field(alias="taskId")
+        note: str = Field(default="", alias="theNote")
+
+    backend = create_backend(url, entities={DecisionRecord: Verdict})
+    await backend.connect()
+    try:
+        await backend.migrate()
+        await backend.tasks.save(samples.required(Task, id="t"))
+        made: Any = await backend.decision_records.append_with_next_version(
+            record_id="r", task_id="t", approval_id=None, executing_agent_id="a",
+            reviewer_agent_id="b", decision=DecisionOutcome.APPROVED, reason=None,
+            criteria_snapshot=(), recorded_at=datetime.now(UTC), extra={"note": "hello"},
+        )  # fmt: skip
+        assert (made.task_id, made.note) == ("t", "hello")
+        assert await backend.decision_records.get("r") == made
+    finally:
+        await backend.disconnect()

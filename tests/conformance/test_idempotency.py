@@ -12,9 +12,11 @@ import pytest
 from holdfast import (
     IdempotencyClaim,
     IdempotencyOutcome,
+    IdempotencyRecord,
     IdempotencyStatus,
     InvalidArgumentError,
     PersistenceBackend,
+    create_backend,
 )
 
 from .clock import NOW, Clock
@@ -214,3 +216,37 @@ async def test_refused(backend: PersistenceBackend, clock: Clock) -> None:
         with pytest.raises(InvalidArgumentError, match=match):
             await call
     assert (await claim(backend)).outcome is IdempotencyOutcome.IN_FLIGHT
+
+
+async def test_a_claim_that_is_lost_changes_nothing(backend: PersistenceBackend) -> None:
+    keys = backend.idempotency_keys
+    await backend.record_changes(keys)
+    async with backend.watch(keys) as changes:
+        for key in ("a", "a", "a", "b"):
+            await keys.claim("s", key, 60)
+        seen = [await anext(changes) for _ in range(2)]
+    assert [(one.kind.value, one.key) for one in seen] == [
+        ("insert", ("s", "a")),
+        ("insert", ("s", "b")),
+    ]
+
+
+async def test_a_claim_shows_no_token(backend: PersistenceBackend) -> None:
+    claim = await backend.idempotency_keys.claim("s", "k", 60)
+    assert claim.claim_token is not None
+    assert claim.claim_token not in repr(claim)
+    assert "fresh" in repr(claim)
+
+
+async def test_a_claim_answers_the_own_class(url: str) -> None:
+    class Key(IdempotencyRecord):
+        pass
+
+    backend = create_backend(url, entities={IdempotencyRecord: Key})
+    await backend.connect()
+    try:
+        await backend.migrate()
+        for _ in range(2):
+            assert type((await backend.idempotency_keys.claim("s", "k", 60)).record) is Key
+    finally:
+        await backend.disconnect()

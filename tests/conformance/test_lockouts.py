@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from holdfast import InvalidArgumentError, LockoutConfig, PersistenceBackend
 from holdfast.repositories import LockoutRepository
+from holdfast.repositories import lockouts as module
 
 from .clock import Clock
 
@@ -201,3 +203,52 @@ async def test_refused(lockouts: LockoutRepository) -> None:
         with pytest.raises(InvalidArgumentError, match="record_failure: ip"):
             await lockouts.record_failure("ada", ip)  # type: ignore[arg-type]
     assert await fail(lockouts, 3) == [False, False, True]
+
+
+async def test_a_failure_during_a_load_is_known(
+    lockouts: LockoutRepository, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fail(lockouts, 3, "early")
+
+    class Slow:
+        """Read before the failures, answered after them."""
+
+        async def fetch(self, *arguments: Any) -> Any:
+            found = await listing.fetch(*arguments)
+            await fail(lockouts, 3, "late")
+            return found
+
+    listing = module._LOCKED
+    monkeypatch.setattr(module, "_LOCKED", Slow())
+    await lockouts.load_locked()
+    assert [lockouts.is_locked(name) for name in ("early", "late")] == [True, True]
+
+
+async def test_a_late_answer_does_not_unlock(
+    lockouts: LockoutRepository, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two failures at once, the one that was counted first may be answered last."""
+    made: Any = lockouts
+    session = made._session
+
+    class Overtaken:
+        async def returning(self, *arguments: Any) -> Any:
+            rows = await session.returning(*arguments)
+            monkeypatch.setattr(made, "_session", session)
+            await fail(lockouts, 2)
+            return rows
+
+    monkeypatch.setattr(made, "_session", Overtaken())
+    assert await fail(lockouts, 1) == [False]
+    assert lockouts.is_locked("ada")
+
+
+async def test_what_is_over_takes_no_memory(lockouts: LockoutRepository, clock: Clock) -> None:
+    made: Any = lockouts
+    for name in ("asked", "cleaned"):
+        await fail(lockouts, 3, name)
+    clock.turn(601)
+    assert not lockouts.is_locked("asked")
+    assert set(made._ends) == {"cleaned"}
+    assert await lockouts.cleanup_expired() == 2
+    assert made._ends == {}

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from holdfast import InvalidArgumentError, PersistenceBackend, ProjectCostAggregate
+from holdfast import CostRecord, InvalidArgumentError, PersistenceBackend, ProjectCostAggregate
+from holdfast.testing import samples
 
 from .clock import NOW, Clock
 
@@ -160,3 +161,12 @@ async def test_a_total_may_become_the_largest(backend: PersistenceBackend, clock
     await increment("p", LARGEST / 2, MOST - 1, 1)
     assert await increment("p", LARGEST / 2, 1, MOST - 1) == total(LARGEST, MOST, MOST, 2)
     assert await increment("p", 1.0, 0, 0) == total(LARGEST, MOST, MOST, 3)
+
+
+async def test_a_sum_past_the_largest_float_is_an_error(backend: PersistenceBackend) -> None:
+    for _ in range(2):
+        await backend.cost_records.save(
+            samples.required(CostRecord, agent_id="a", cost_usd=1e308, input_tokens=1)
+        )
+    with pytest.raises(InvalidArgumentError, match=r"cost_records\.aggregate"):
+        await backend.cost_records.aggregate(agent_id="a")

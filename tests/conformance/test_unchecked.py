@@ -12,14 +12,21 @@ import pytest
 from pydantic import ValidationError
 
 from holdfast import (
+    AcceptanceCriterion,
     DataPart,
     InvalidArgumentError,
+    MalformedRowError,
     Message,
+    OrgFact,
+    OrgFactAuthor,
     PersistenceBackend,
+    Role,
+    VersionSnapshot,
 )
 from holdfast.schema import metadata
 from holdfast.schema.types import REAL
 from holdfast.testing.catalogue import SUBJECTS
+from holdfast.testing.samples import required
 
 from .samples import full
 from .test_bad_input import run_sql
@@ -184,3 +191,45 @@ async def test_data_is_refused_or_comes_back(backend: PersistenceBackend, name: 
         assert await backend.messages.get_history("c") == ()
     else:
         assert await backend.messages.get_history("c") == (message,)
+
+
+async def test_what_is_nested_is_checked_as_well(backend: PersistenceBackend) -> None:
+    """What is stored can be read: a list would fail as a whole, and a version could never be."""
+    criterion = AcceptanceCriterion(description="fast").model_copy(update={"description": " "})
+    with pytest.raises(InvalidArgumentError, match=r"acceptance_criteria\.0\.description"):
+        await save(backend, "tasks", acceptance_criteria=(criterion,))
+    role = required(Role).model_copy(update={"authority_level": "canary"})
+    snapshot = required(VersionSnapshot[Role]).model_copy(update={"snapshot": role})
+    with pytest.raises(InvalidArgumentError, match=r"snapshot\.authority_level") as refused:
+        await backend.role_versions.save_version(snapshot)
+    assert "canary" not in str(refused.value)
+    author = OrgFactAuthor(is_human=True).model_copy(update={"seniority": "canary"})
+    fact = required(OrgFact)
+    with pytest.raises(InvalidArgumentError, match=r"author\.seniority") as refused:
+        await backend.org_facts.save(fact.model_copy(update={"author": author}))
+    await backend.org_facts.save(fact)
+    with pytest.raises(InvalidArgumentError, match="author: seniority") as refused:
+        await backend.org_facts.delete(fact.id, author=author)
+    assert "canary" not in str(refused.value)
+    assert await backend.org_facts.get(fact.id) == fact
+
+
+async def test_errors_of_rows_show_no_value(backend: PersistenceBackend) -> None:
+    message, parked = full()["messages"], full()["parked_contexts"]
+    await backend.messages.save(message)  # type: ignore[arg-type]
+    await backend.parked_contexts.save(parked)  # type: ignore[arg-type]
+    parts = '[{"type": "canary"}]'
+    await run_sql(backend, f"UPDATE messages SET parts = '{parts}'")
+    await run_sql(backend, """UPDATE parked_contexts SET metadata = '{"canary": 5}'""")
+    with pytest.raises(MalformedRowError, match=r"parts\.0") as refused:
+        await backend.messages.get_history("c")
+    assert "canary" not in str(refused.value)
+    with pytest.raises(MalformedRowError, match=r"metadata\.…") as refused:
+        await backend.parked_contexts.get("p")
+    assert "canary" not in str(refused.value)
+
+
+async def test_set_many_takes_what_can_be_read_once(backend: PersistenceBackend) -> None:
+    items: Any = (("n", key, "v", "1") for key in "ab")
+    assert await backend.settings.set_many(items)
+    assert len(await backend.settings.get_namespace("n")) == 2

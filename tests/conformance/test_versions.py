@@ -194,3 +194,17 @@ async def test_races_that_were_lost(backend: PersistenceBackend) -> None:
     ahead = await race("twice", "x", (3, "theirs"))
     assert ahead is not None
     assert ahead.version == 4
+
+
+async def test_pages_of_another_entity_are_refused(backend: PersistenceBackend) -> None:
+    for entity in ("a", "b"):
+        for number in range(1, 4):
+            await backend.role_versions.save_version(
+                samples.required(VersionSnapshot[Role], entity_id=entity, version=number)
+            )
+    listing = backend.role_versions.list_versions
+    assert [one.version for one in await listing("a", after=("a", 3))] == [2, 1]
+    with pytest.raises(InvalidArgumentError, match="after is of another entity_id"):
+        await listing("a", after=("b", 3))
+    with pytest.raises(InvalidArgumentError, match="after is of another entity_id"):
+        await listing("a", after=(await listing("b"))[0])

@@ -30,7 +30,8 @@ __all__ = [
 class Entity(BaseModel):
     """Base of every entity: immutable, without NaN or infinities; unknown fields are ignored."""
 
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+    # Entities within entities are looked at again, because `model_copy` checks nothing.
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, revalidate_instances="always")
 
 
 def new_id() -> str:

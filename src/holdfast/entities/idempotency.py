@@ -57,9 +57,13 @@ class IdempotencyClaim(NamedTuple):
     """The answer to a claim.
 
     ``claim_token`` is set only when the outcome is ``fresh``: the caller does the work, and
-    completes or fails the claim with it. ``record`` is what is stored.
+    completes or fails the claim with it. ``record`` is what is stored. The token tells claims
+    apart; it keeps nobody out who can read the table.
     """
 
     outcome: IdempotencyOutcome
     claim_token: str | None
     record: IdempotencyRecord
+
+    def __repr__(self) -> str:
+        return f"IdempotencyClaim(outcome={self.outcome!r}, record={self.record!r})"

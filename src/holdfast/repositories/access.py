@@ -44,7 +44,7 @@ class SessionRepository(Protocol):
     """
 
     async def load_revoked(self) -> None:
-        """Read which sessions that are not expired are revoked."""
+        """Read which sessions that are not expired are revoked, and forget the expired ones."""
 
     async def create(self, session: Session) -> None:
         """Insert; `DuplicateRecordError` if the id is taken. An unknown user
@@ -186,11 +186,15 @@ class _Sessions(Repository):
         self._revoked: set[str] = set()
 
     async def load_revoked(self) -> None:
+        before = set(self._revoked)
         found = await _REVOKED.fetch(self, {"now": utc_now()})
-        self._revoked = {session.id for session in found}
+        # What was revoked here meanwhile may have been too late for the read.
+        self._revoked = {session.id for session in found} | (self._revoked - before)
 
     async def create(self, session: Session) -> None:
         await self._session.write(_CREATE, _SESSIONS.encode(self, session))
+        if session.revoked:
+            self._revoked.add(session.id)
 
     async def get(self, session_id: str) -> Session | None:
         return await _SESSIONS.get(self, session_id)

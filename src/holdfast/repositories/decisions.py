@@ -193,7 +193,8 @@ class _Decisions(Repository):
                 f"{_APPEND.name}: extra may hold the further fields of {kind.__name__}, not "
                 f"{', '.join(sorted(map(str, unknown)))}"
             )
-        record = kind.model_validate(fields | own)
+        # By name: an alias is for what comes from outside.
+        record = kind.model_validate(fields | own, by_name=True, by_alias=False)
         arguments = list(_DECISIONS.encode(self, record))
         del arguments[_VERSION]
         async with self._session.transaction() as session:

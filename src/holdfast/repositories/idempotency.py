@@ -5,9 +5,9 @@ from __future__ import annotations
 import operator
 import secrets
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from sqlalchemy import case, literal_column
+from sqlalchemy import literal_column
 from sqlalchemy.dialects import postgresql
 
 from holdfast import checks
@@ -59,7 +59,10 @@ class IdempotencyRepository(Protocol):
         response: str | None = None,
         now: datetime | None = None,
     ) -> bool:
-        """Record that the work is done; False if the claim is not in flight, or not this one."""
+        """Record that the work is done; False if the claim is not in flight, or not this one.
+
+        Behind the end of its lifetime too, as long as nobody claimed the key anew.
+        """
 
     async def fail(
         self,
@@ -94,26 +97,23 @@ _GET = _KEYS.by("get", "scope", "key")
 
 
 def _claim() -> Statement:
-    """An insert that takes the place of a key whose lifetime is over, and of no other.
-
-    It answers the row either way: one statement, in which the claim token tells the winner.
-    """
+    """An insert that takes the place of a key whose lifetime is over, and touches no other."""
     columns = idempotency_keys.c
-    given: dict[str, Any] = {
-        name: parameter(columns[name], f"new_{name}") for name in _KEYS.mapper.parameters
-    }
-    fresh = postgresql.insert(idempotency_keys).values(given)
-    over = columns.expires_at <= fresh.excluded.claimed_at
+    fresh = postgresql.insert(idempotency_keys)
     replaced = {
-        name: case((over, fresh.excluded[name]), else_=columns[name])
+        name: fresh.excluded[name]
         for name in _KEYS.mapper.fields
         if name not in idempotency_keys.info["key"]
     }
-    expression = fresh.on_conflict_do_update(index_elements=[TENANT, "scope", "key"], set_=replaced)
+    expression = fresh.on_conflict_do_update(
+        index_elements=[TENANT, "scope", "key"],
+        set_=replaced,
+        where=columns.expires_at <= fresh.excluded.claimed_at,
+    )
     return Statement(
         "idempotency_keys.claim",
         expression.returning(*_KEYS.mapper.columns),
-        tuple(f"new_{name}" for name in _KEYS.mapper.parameters),
+        _KEYS.mapper.parameters,
         idempotency_keys,
     )
 
@@ -158,11 +158,14 @@ class _IdempotencyKeys(Repository):
             claimed_at=moment,
             expires_at=_expiry(moment, ttl_seconds),
         )
-        rows = await self._session.returning(_CLAIM, _KEYS.mapper.encode(self._tenant, wanted))
-        record = _KEYS.mapper.decode(rows[0])
-        if record.claim_token == wanted.claim_token:
-            return IdempotencyClaim(IdempotencyOutcome.FRESH, record.claim_token, record)
-        return IdempotencyClaim(IdempotencyOutcome(record.status.value), None, record)
+        arguments = _KEYS.mapper.encode(self._tenant, wanted)
+        while True:
+            if rows := await self._session.returning(_CLAIM, arguments):
+                mine = _KEYS.decode(self, rows[0])
+                return IdempotencyClaim(IdempotencyOutcome.FRESH, wanted.claim_token, mine)
+            if (record := await self.get(scope, key, now=moment)) is not None:
+                return IdempotencyClaim(IdempotencyOutcome(record.status.value), None, record)
+            # Deleted since: it is free again.
 
     async def complete(
         self,

@@ -20,6 +20,7 @@ from holdfast.entities import (
 )
 from holdfast.entities.base import new_id, utc_now
 from holdfast.errors import InvalidArgumentError
+from holdfast.mapping import checked
 from holdfast.repositories.base import Repository, provide
 from holdfast.repositories.org_facts import (
     AT,
@@ -169,6 +170,7 @@ class _OrgFacts(Repository):
         checks.not_blank(fact_id, f"{RETRACT.name}: fact_id")
         if not isinstance(author, OrgFactAuthor):
             raise InvalidArgumentError(f"{RETRACT.name}: author must be an OrgFactAuthor")
+        author = checked(author, f"{RETRACT.name}: author")
         async with self._session.transaction() as session:
             rows = await session.returning(RETRACT, (self._tenant, fact_id, utc_now()))
             for version, when, category, tags in rows:

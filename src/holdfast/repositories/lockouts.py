@@ -51,7 +51,11 @@ class LockoutRepository(Protocol):
     def lockout_duration_seconds(self) -> float: ...
 
     async def cleanup_expired(self) -> int:
-        """Delete the counts whose window and lock are over; how many there were."""
+        """Delete the counts whose lock and window are over; how many there were.
+
+        The window is this repository's: where several have windows of their own, clean up with the
+        longest.
+        """
 
 
 class LockoutRepositories(Protocol):
@@ -147,8 +151,12 @@ class _Lockouts(Repository):
         return other
 
     async def load_locked(self) -> None:
+        before = dict(self._ends)
         found = await _LOCKED.fetch(self, {"now": utc_now()})
-        self._ends = {one.username: one.locked_until for one in found if one.locked_until}
+        ends = {one.username: one.locked_until for one in found if one.locked_until}
+        # What was seen here meanwhile may have been too late for the read.
+        ends |= {name: end for name, end in self._ends.items() if before.get(name) != end}
+        self._ends = ends
 
     async def record_failure(self, username: str, ip: str = "") -> bool:
         name = _RECORD_FAILURE.name
@@ -167,10 +175,10 @@ class _Lockouts(Repository):
             _RECORD_FAILURE, (*arguments, self._window_edge(now), config.max_attempts, lock_end)
         )
         end: datetime | None = rows[0][0]
-        if end is None:
-            self._ends.pop(username, None)
-        else:
+        if end is not None:
             self._ends[username] = end
+        # Answers may come in another order than the failures were counted in, so that this one
+        # says nothing about a lock that is known.
         return end is not None
 
     async def record_success(self, username: str) -> None:
@@ -180,7 +188,10 @@ class _Lockouts(Repository):
 
     def is_locked(self, username: str) -> bool:
         end = self._ends.get(username)
-        return end is not None and end > utc_now()
+        if end is None or end > utc_now():
+            return end is not None
+        del self._ends[username]
+        return False
 
     @property
     def lockout_duration_seconds(self) -> float:
@@ -188,6 +199,7 @@ class _Lockouts(Repository):
 
     async def cleanup_expired(self) -> int:
         now = utc_now()
+        self._ends = {name: end for name, end in self._ends.items() if end > now}
         arguments = (self._tenant, self._window_edge(now), now)
         return await self._session.execute(_CLEANUP, arguments)
 

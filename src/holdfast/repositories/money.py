@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
@@ -109,11 +110,21 @@ _QUERY = _Query(
     order=("record_id",),
     filters=_FILTERS,
 )
+
+
+def _sum(row: Row) -> float:
+    if not isfinite(row[0]):  # an error of the engine's own elsewhere
+        raise InvalidArgumentError(
+            "cost_records.aggregate: the sum is larger than any float; ask for less at once"
+        )
+    return float(row[0])
+
+
 _AGGREGATE = Listing(
     "cost_records.aggregate",
     cost_records,
     (func.coalesce(func.sum(cost_records.c.cost_usd), literal_column("0.0")).label("cost_usd"),),
-    lambda row: float(row[0]),
+    _sum,
     order=(),
     filters=_FILTERS,
 )

@@ -85,8 +85,7 @@ class Listing(Generic[T]):
         used = {name: value for name, value in filters.items() if value is not None}
         behind = None if after is None else await self._behind(owner, after)
         if behind is not None:
-            left = self._left(used)
-            behind = tuple(v for n, v in zip(self._order, behind, strict=True) if n in left)
+            behind = self._behind_within(used, behind)
         shape = (tuple(used), behind is not None, limit is not None, offset > 0)
         statement = self._statements.get(shape)
         if statement is None:
@@ -143,6 +142,15 @@ class Listing(Generic[T]):
                 "pass the last entry itself instead of its key"
             )
         return tuple(row)[: len(self._order)]
+
+    def _behind_within(self, used: Mapping[str, Any], place: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What is left to compare of a place; the rest must be what the filters ask for."""
+        left, given = self._left(used), dict(zip(self._order, place, strict=True))
+        for name, value in used.items():
+            column, compare = self._filters[name]
+            if compare is operator.eq and given.get(str(column), value) != value:
+                raise InvalidArgumentError(f"{self.name}: after is of another {name}")
+        return tuple(given[name] for name in left)
 
     def _left(self, used: Iterable[str]) -> tuple[str, ...]:
         """What is left of the order when equality filters have fixed some of its columns.

@@ -193,6 +193,7 @@ class _Settings(Repository):
         *,
         expected_updated_at_map: Mapping[tuple[str, str], str] | None = None,
     ) -> bool:
+        items = tuple(items)
         for item in items:
             if len(item) != 4:
                 raise InvalidArgumentError(

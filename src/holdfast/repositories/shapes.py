@@ -147,23 +147,20 @@ class Revised(Records[E]):
             f"{self.name}.save (next)", table, parameters, keep=keep, previous="version"
         )
         self._changed = [place for place, name in enumerate(parameters) if name not in keep]
+        self._version = parameters.index("version")
         self._get = self.by("get", *self.key)
         self._delete = delete_by(f"{self.name}.delete", table, self.key)
 
-    async def create(self, owner: Repository, entity: E, *, session: Session | None = None) -> bool:
-        """Insert; False, and nothing is written, if the key is taken."""
-        arguments = self.encode(owner, entity)
-        return await (session or owner._session).execute(self._insert_if_absent, arguments) > 0
+    async def create(self, session: Session, arguments: tuple[Any, ...]) -> bool:
+        """Insert what `encode` made; False, and nothing is written, if the key is taken."""
+        return await session.execute(self._insert_if_absent, arguments) > 0
 
-    async def replace(
-        self, owner: Repository, entity: E, *, session: Session | None = None
-    ) -> bool:
-        """Update; False, and nothing is written, unless the version before is what is stored."""
-        given = self.encode(owner, entity)
-        arguments = [given[place] for place in self._changed]
-        version = arguments[self._update.parameters.index("new_version")]
-        arguments.append(version - 1)
-        return await (session or owner._session).execute(self._update, tuple(arguments)) > 0
+    async def replace(self, session: Session, arguments: tuple[Any, ...]) -> bool:
+        """Update to what `encode` made; False, and nothing is written, unless the version before
+        is what is stored."""
+        changed = [arguments[place] for place in self._changed]
+        changed.append(arguments[self._version] - 1)
+        return await session.execute(self._update, tuple(changed)) > 0
 
     async def get(self, owner: Repository, *key: str) -> E | None:
         return await self.one(owner, self._get, *key)

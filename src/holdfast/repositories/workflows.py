@@ -131,16 +131,17 @@ class _Definitions(Repository):
     table = workflow_definitions
 
     async def save(self, definition: WorkflowDefinition) -> None:
-        new = getattr(definition, "version", None) == 1
-        write = _DEFINITIONS.create if new else _DEFINITIONS.replace
-        if not await write(self, definition):
+        arguments = _DEFINITIONS.encode(self, definition)
+        write = _DEFINITIONS.create if definition.version == 1 else _DEFINITIONS.replace
+        if not await write(self._session, arguments):
             raise _conflict(self.table.name, definition.version)
 
     async def create_if_absent(self, definition: WorkflowDefinition) -> bool:
-        return await _DEFINITIONS.create(self, definition)
+        return await _DEFINITIONS.create(self._session, _DEFINITIONS.encode(self, definition))
 
     async def update_if_exists(self, definition: WorkflowDefinition) -> bool:
-        if await _DEFINITIONS.replace(self, definition):
+        arguments = _DEFINITIONS.encode(self, definition)
+        if await _DEFINITIONS.replace(self._session, arguments):
             return True
         if await _DEFINITIONS.get(self, definition.id) is None:
             return False
@@ -217,7 +218,7 @@ class _Executions(Repository):
         async with self._session.transaction() as session:
             if new:
                 await session.write(_EXECUTIONS.insert, arguments)
-            elif await _EXECUTIONS.replace(self, execution, session=session):
+            elif await _EXECUTIONS.replace(session, arguments):
                 await session.execute(_FORGET_TASKS, (self._tenant, execution.id))
             else:
                 raise _conflict(self.table.name, execution.version)
