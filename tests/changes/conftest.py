@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
+
+import pytest
 
 from holdfast import Change, PersistenceBackend, Watch
 from holdfast.engines.base import Engine
 
 NOW = "2026-01-31T09:00:00+00:00"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Watchers look far more often whether their tables are recorded."""
+    for name in ("changes.watch", "engines.postgres.follow", "engines.sqlite.follow"):
+        monkeypatch.setattr(sys.modules[f"holdfast.{name}"], "QUIET_SECONDS", 0.1)
 
 
 async def take(watch: Watch, count: int, seconds: float = 20) -> list[Change]:

@@ -253,11 +253,15 @@ async def test_leaving_early_leaves_nothing_behind(
                 assert await connections() > before
         with pytest.raises(StopAsyncIteration):
             await anext(changes)
+    entering = asyncio.create_task(recording.watch(recording.settings).__aenter__())
+    await asyncio.sleep(0.002)
+    entering.cancel()
     watched = recording.watch(recording.settings, after=0)
     waiting = asyncio.create_task(take(watched, 10_000))
     await asyncio.sleep(0.1)
     waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
+    await asyncio.gather(entering, waiting, return_exceptions=True)
+    await watched.aclose()
     async with asyncio.timeout(5):
         while await connections() > before:  # noqa: ASYNC110 - the server's, not ours
             await asyncio.sleep(0.02)

@@ -120,12 +120,19 @@ class PersistenceBackend(Repositories, Protocol):
     async def record_changes(self, *repositories: object) -> None:
         """Record the changes of these repositories' tables, for all tenants, from now on.
 
-        Lasts until `stop_recording`, through migrations too; done already, nothing is done. Until
-        the transactions that are writing to the table have ended, this waits, up to 5 seconds.
+        Lasts until `stop_recording`, through migrations too; done already, nothing is done. Waits
+        for the transactions that are writing to the table, on PostgreSQL up to 5 seconds; on SQLite
+        for whoever is writing, and on both for another process that switches or migrates, up to two
+        minutes. Then it raises `QueryTimeoutError`, and the tables before are switched.
+
+        `InvalidArgumentError` if a table's name has other characters than a-z, 0-9 and _.
         """
 
     async def stop_recording(self, *repositories: object) -> None:
-        """Record no more. Who watches is told, by `ChangesLostError`; the log stays."""
+        """Record no more. Who watches is told, by `ChangesLostError`; the log stays.
+
+        Waits as `record_changes` does, on PostgreSQL also for who only reads the table.
+        """
 
     async def recorded_tables(self) -> Sequence[str]:
         """The tables whose changes are recorded, sorted."""
@@ -138,9 +145,13 @@ class PersistenceBackend(Repositories, Protocol):
         out, and nothing committed before it was called. Goes on when the connection to the server
         is lost. ``pause`` is how long SQLite waits between two looks, in seconds.
 
+        A step that is cancelled loses nothing. Leave by ``async with`` or ``aclose``: a watch that
+        is dropped in the middle of a step keeps what it has until `disconnect`.
+
         Steps raise `ChangesLostError` if changes behind ``after`` are not in the log, because they
-        were deleted or not recorded; `InvalidArgumentError` if a table is not recorded, or
-        ``after`` is no revision of this log; `PersistenceConnectionError` after `disconnect`.
+        were deleted or not recorded; `InvalidArgumentError` if a table is not recorded, ``after``
+        is no revision of this log, or another task is waiting for a step of this watch;
+        `PersistenceConnectionError` after `disconnect`.
         """
 
     async def prune_changes(
@@ -149,5 +160,5 @@ class PersistenceBackend(Repositories, Protocol):
         """Delete this tenant's oldest changes; answers how many.
 
         ``through`` is the revision of the last one, ``older_than`` an age. A watcher who has not
-        read them is told so.
+        read them is told so. Of several who prune at once, each counts what it deleted itself.
         """

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import Connection, Table, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.engines.base import Engine, Statement
-from holdfast.errors import InvalidArgumentError, QueryError
+from holdfast.errors import InvalidArgumentError, QueryTimeoutError, SerializationFailureError
 from holdfast.schema import recorders
 from holdfast.schema.changes import changes
 
@@ -62,12 +61,12 @@ async def _switch(
         def work(connection: Connection, table: Table = table) -> None:
             turn(connection, table)
 
-        # One transaction for each: it waits for the table's writers, who may wait for another.
+        # One transaction for each: it waits for the table's users, who may wait for another.
         try:
             await engine.run_sync(work, exclusive=True)
-        except SQLAlchemyError as error:
-            raise QueryError(
-                f"the recording of {table.name} could not be switched "
-                f"({type(getattr(error, 'orig', None) or error).__name__}): a transaction that "
-                "writes to the table may be in the way; try again"
+        except (QueryTimeoutError, SerializationFailureError) as error:
+            users = "writes to the table" if on else "uses the table, if only to read,"
+            raise QueryTimeoutError(
+                f"the recording of {table.name} could not be switched: {error}; "
+                f"a transaction that {users} may be in the way: end it, and try again"
             ) from error

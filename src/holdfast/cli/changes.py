@@ -15,6 +15,9 @@ from holdfast.repositories.base import Repository
 
 app = typer.Typer(help="Record the changes of tables, so that they can be watched.")
 
+#: Hours, longer than there are instants.
+_EVER = 1e8
+
 Names = Annotated[list[str], typer.Argument(help="Repositories, such as tasks.")]
 
 
@@ -52,10 +55,11 @@ def prune(
     url: Url = None,
 ) -> None:
     """Delete the oldest changes of the URL's tenant."""
+    age = timedelta(hours=min(hours, _EVER))
 
     async def run() -> int:
         async with connected(url) as backend:
-            return await backend.prune_changes(older_than=timedelta(hours=hours))
+            return await backend.prune_changes(older_than=age)
 
     typer.echo(f"{asyncio.run(run())} changes deleted")
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Table
 __all__ = [
     "CHUNK",
     "EXCLUSIVE_SECONDS",
+    "QUIET_SECONDS",
     "BatchStats",
     "Engine",
     "EngineStats",
@@ -33,6 +34,9 @@ CHUNK = 1_000
 
 #: How long an exclusive run waits for another one.
 EXCLUSIVE_SECONDS = 120.0
+
+#: A follower that has nothing to tell says that after so long.
+QUIET_SECONDS = 5.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -167,9 +171,11 @@ class Engine(Session, Protocol):
         In steps: a number and the rows up to it that were not answered before. Nothing will ever
         appear below a number that was answered. ``None`` begins now: the first step says where,
         without rows. It waits for transactions that are under way and have written to the log.
+        When nothing came for ``QUIET_SECONDS``, a step repeats the number, without rows.
 
         Goes on when the connection is lost; ends with `PersistenceConnectionError` when the engine
-        is closed. ``pause`` is the seconds between two looks, where nobody notifies.
+        is closed, and with `ChangesLostError` when the log's largest number is below the last one
+        that was answered. ``pause`` is the seconds between two looks, where nobody notifies.
         """
 
     async def run_sync(self, work: Callable[[Connection], T], *, exclusive: bool = False) -> T:
@@ -177,7 +183,8 @@ class Engine(Session, Protocol):
 
         For migrations and inspection: a direct connection outside the pool, without the
         statement deadline, closed afterwards. ``exclusive`` keeps every other exclusive run away,
-        also of other processes; ``work`` must then look again at what it decided by.
+        also of other processes; ``work`` must then look again at what it decided by. What the
+        driver raises, also inside ``work``, comes as a Holdfast error.
         """
 
     async def describe(self) -> Mapping[str, str]:

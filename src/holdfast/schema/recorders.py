@@ -28,7 +28,6 @@ from sqlalchemy.types import Text
 
 from holdfast.errors import InvalidArgumentError, MigrationError
 from holdfast.schema.changes import changes
-from holdfast.schema.meta import TENANT
 from holdfast.schema.types import Timestamp
 
 __all__ = [
@@ -66,11 +65,13 @@ END
 _FUNCTION = """
 CREATE OR REPLACE FUNCTION changes_{name}() RETURNS trigger LANGUAGE plpgsql AS $recorder$
 BEGIN
-  INSERT INTO changes (tenant, table_name, key, kind, recorded_at)
-  SELECT changed.tenant, '{name}', json_build_array({key}), lower(TG_OP), {now} FROM changed;
-  IF FOUND THEN
-    PERFORM pg_notify('{channel}', '');
+  -- Before the insert, which would lock the log to the end of the transaction, also with no row.
+  IF NOT EXISTS (SELECT FROM changed) THEN
+    RETURN NULL;
   END IF;
+  INSERT INTO {log} (tenant, table_name, key, kind, recorded_at)
+  SELECT changed.tenant, '{name}', json_build_array({key}), lower(TG_OP), {now} FROM changed;
+  PERFORM pg_notify('{channel}', '');
   RETURN NULL;
 END $recorder$
 """
@@ -78,9 +79,21 @@ _ON_POSTGRES = """
 CREATE TRIGGER changes_{kind}_{name} AFTER {kind} ON {table}
 REFERENCING {row} TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION changes_{name}()
 """
-_NOTE = """
-INSERT INTO changes (tenant, revision, table_name, key, kind, recorded_at)
-VALUES (:tenant, {next}, :name, '[]', :kind, {now})
+#: Of each tenant one look into the key: a table may have few of them and many rows.
+_TENANTS = """
+{name} (tenant) AS (
+  SELECT min(tenant) FROM {table}
+  UNION ALL
+  SELECT (SELECT min(tenant) FROM {table} WHERE tenant > {name}.tenant) FROM {name}
+  WHERE {name}.tenant IS NOT NULL
+)
+"""
+_NOTES = """
+WITH RECURSIVE {logged}, {stored}
+INSERT INTO changes (tenant, {revision} table_name, key, kind, recorded_at)
+SELECT tenant, {next} :name, '[]', :kind, {now}
+FROM (SELECT tenant FROM logged UNION SELECT tenant FROM stored) AS known
+WHERE tenant IS NOT NULL
 """
 #: All triggers: their names, on SQLite also their tables and texts.
 _STORED = {
@@ -131,6 +144,7 @@ def recorded(triggers: Iterator[str] | Sequence[str]) -> set[str]:
 
 def start(connection: Connection, table: Table) -> None:
     """Record the changes of ``table`` from the commit of this connection on."""
+    _check_name(table.name)
     for each in (changes, table):
         if not inspect(connection).has_table(each.name):
             raise MigrationError(f"there is no table {each.name}: await backend.migrate()")
@@ -145,9 +159,10 @@ def start(connection: Connection, table: Table) -> None:
 def stop(connection: Connection, table: Table) -> None:
     """Record no more. Who watches the table is told, by an error."""
     if inspect(connection).has_table(changes.name):
-        if table.name in recorded(_triggers(connection)):
+        was_on = table.name in recorded(_triggers(connection))
+        _drop(connection, table.name)  # waits for writers, who may be the first of their tenant
+        if was_on:
             _break(connection, table)
-        _drop(connection, table.name)
 
 
 @contextmanager
@@ -182,13 +197,17 @@ def _triggers(connection: Connection) -> list[str]:
     return [row[0] for row in connection.exec_driver_sql(_STORED[connection.dialect.name])]
 
 
+def _check_name(name: str) -> None:
+    longest = _LONGEST_NAME - len("changes_delete_")
+    if not re.fullmatch(rf"[a-z0-9_]{{1,{longest}}}", name):
+        raise InvalidArgumentError(
+            f"record_changes: the name of the table {name} has other characters than a-z, 0-9 "
+            f"and _, or more than {longest} of them; name the table so"
+        )
+
+
 def _create(connection: Connection, table: Table) -> Iterator[str]:
     name, dialect = table.name, connection.dialect.name
-    if not re.fullmatch(r"\w+", name) or len(f"changes_delete_{name}") > _LONGEST_NAME:
-        raise InvalidArgumentError(
-            f"record_changes: the name of the table {name} has other characters than letters, "
-            f"digits and _, or more than {_LONGEST_NAME - len('changes_delete_')} of them"
-        )
     words = {
         "name": name,
         "table": connection.dialect.identifier_preparer.format_table(table),
@@ -196,7 +215,10 @@ def _create(connection: Connection, table: Table) -> Iterator[str]:
         "channel": CHANNEL,
     }
     if dialect == "postgresql":
-        yield _FUNCTION.format(**words, key=_key(connection, table, "changed"))
+        # Another program may write with another search path.
+        schema = _quoted(connection, str(connection.scalar(select(func.current_schema()))))
+        key = _key(connection, table, "changed")
+        yield _FUNCTION.format(**words, key=key, log=f"{schema}.{changes.name}")
     for kind in _KINDS:
         row = "OLD" if kind == "delete" else "NEW"
         if dialect == "postgresql":
@@ -221,7 +243,7 @@ def _key(connection: Connection, table: Table, row: str) -> str:
         if dialect == "sqlite":
             return f"""'"' || replace(replace({value}, '\\', '\\\\'), '"', '\\"') || '"'"""
         if isinstance(part.type, Timestamp):
-            return f"""to_char({value}, 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')"""
+            return f"""to_char({value} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')"""
         return f"{value}::text"
 
     parts = [as_text(table.c[name]) for name in table.info["key"]]
@@ -243,24 +265,22 @@ def _break(connection: Connection, table: Table) -> None:
     """Note for every tenant that the log of this table has a gap up to here.
 
     A reader who comes across the note began before it, and must not go on as if nothing happened.
-    A tenant of whom neither the log nor the table knows anything has nothing to miss.
+    A tenant of whom neither knows anything gets none: his watchers look, from time to time, whether
+    the table is recorded.
     """
     dialect = connection.dialect.name
-    following = "DEFAULT" if dialect == "postgresql" else _NEXT.format(tenant=":tenant")
-    note = text(_NOTE.format(next=following, now=_NOW[dialect]))
-    for tenant in sorted({*_tenants(connection, changes), *_tenants(connection, table)}):
-        connection.execute(note, {TENANT: tenant, "name": table.name, "kind": SWITCHED})
-    if dialect == "postgresql":
+    numbered = dialect == "sqlite"
+    stored = connection.dialect.identifier_preparer.format_table(table)
+    notes = _NOTES.format(
+        logged=_TENANTS.format(name="logged", table=changes.name),
+        stored=_TENANTS.format(name="stored", table=stored),
+        revision="revision," if numbered else "",
+        next=f"{_NEXT.format(tenant='known.tenant')}," if numbered else "",
+        now=_NOW[dialect],
+    )
+    connection.execute(text(notes), {"name": table.name, "kind": SWITCHED})
+    if not numbered:
         connection.exec_driver_sql(f"SELECT pg_notify('{CHANNEL}', '')")
-
-
-def _tenants(connection: Connection, table: Table) -> Iterator[str]:
-    """The tenants of a table, one look into its key for each."""
-    tenant = table.c[TENANT]
-    found = connection.scalar(select(func.min(tenant)))
-    while found is not None:
-        yield found
-        found = connection.scalar(select(func.min(tenant)).where(tenant > found))
 
 
 def _quoted(connection: Connection, name: str) -> str:

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from typing import Any, TypeVar
 
 import sqlalchemy
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -23,6 +24,7 @@ from holdfast.engines.base import (
 )
 from holdfast.engines.postgres.batches import Batches
 from holdfast.engines.postgres.connection import open_connection
+from holdfast.engines.postgres.errors import translate
 from holdfast.engines.postgres.follow import Follower
 from holdfast.engines.postgres.link import ConnectionLink
 from holdfast.engines.postgres.pool import Pool
@@ -151,6 +153,10 @@ class PostgresEngine:
                 result = await connection.run_sync(work)
                 await connection.commit()
                 return result
+        except SQLAlchemyError as error:
+            # SQLAlchemy's form of the driver's error has that as its cause.
+            driver = getattr(getattr(error, "orig", None), "__cause__", None)
+            raise translate(driver or error, None) from error
         finally:
             await engine.dispose()
             # What a migration changed, pooled connections may have planned for.

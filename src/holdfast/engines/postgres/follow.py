@@ -34,12 +34,12 @@ from typing import Any
 import asyncpg
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.base import CHUNK, Log, Row, Statement
+from holdfast.engines.base import CHUNK, QUIET_SECONDS, Log, Row, Statement
 from holdfast.engines.postgres.connection import PooledConnection, open_connection
 from holdfast.engines.postgres.errors import translate
 from holdfast.engines.postgres.runner import Runner
 from holdfast.engines.transactions import Kind
-from holdfast.errors import PersistenceConnectionError, QueryTimeoutError
+from holdfast.errors import ChangesLostError, PersistenceConnectionError, QueryTimeoutError
 
 __all__ = ["Follower"]
 
@@ -48,8 +48,9 @@ logger = logging.getLogger("holdfast.postgres")
 #: Between two looks at transactions that are under way, and between two attempts to connect.
 _SETTLING = (0.005, 0.1)
 _AWAY = (0.05, 2.0)
-#: A look without a notification: a connection may be dead without anybody having said so.
-_SAFETY_SECONDS = 5.0
+#: Numbers that are read at a time. Rows of other tables among them may be more than the statement's
+#: deadline allows to read through: then it is halved.
+_SPAN = 2**63
 
 _HOLDERS = """
 SELECT virtualtransaction FROM pg_locks
@@ -79,6 +80,7 @@ class Follower:
         #: Everything up to here was answered; up to ``settled`` it can be read.
         self._cursor = self._settled = after
         self._goal: int | None = None
+        self._span = _SPAN
         self._holders: set[str] | None = None
         self._connection: PooledConnection | None = None
         self._woken = asyncio.Event()
@@ -100,6 +102,8 @@ class Follower:
 
     async def _next(self) -> tuple[int, Sequence[Row]]:
         settling, away = _SETTLING[0], _AWAY[0]
+        now = asyncio.get_running_loop().time
+        quiet = now() + QUIET_SECONDS
         while True:
             try:
                 self._woken.clear()  # before looking: what comes meanwhile wakes us again
@@ -116,8 +120,11 @@ class Follower:
             away = _AWAY[0]
             if step is not None:
                 return step
+            if self._cursor is not None and now() >= quiet:
+                return self._cursor, ()
             if self._goal is None:
-                await self._wait(_SAFETY_SECONDS)
+                # Not longer: a connection may be dead without anybody having said so.
+                await self._wait(quiet - now())
             else:  # what we wait for tells nobody when it ends
                 await asyncio.sleep(settling)
                 settling = min(settling * 2, _SETTLING[1])
@@ -130,8 +137,14 @@ class Follower:
             if self._cursor is None:
                 self._cursor = self._settled or 0
                 return self._cursor, ()
-        after, upto = self._cursor or 0, self._settled or 0
-        rows = await self._read(connection, self._log.piece, self._names, after, upto)
+        after = self._cursor or 0
+        upto = min(self._settled or 0, after + self._span)
+        try:
+            rows = await self._read(connection, self._log.piece, self._names, after, upto)
+        except QueryTimeoutError:
+            self._span = max(1, (upto - after) // 2)
+            raise
+        self._span = min(self._span * 2, _SPAN)
         self._cursor = rows[-1][0] if len(rows) == CHUNK else upto
         return self._cursor, rows
 
@@ -139,7 +152,9 @@ class Follower:
         """Whether there is something new below which nothing can appear any more."""
         if self._goal is None:
             newest = (await self._read(connection, self._log.newest))[0][0] or 0
-            if self._cursor is not None and newest <= self._cursor:
+            if self._cursor is not None and newest < self._cursor:
+                raise ChangesLostError("the log was made anew, or lost its end in a crash")
+            if newest == self._cursor:
                 return False
             self._goal, self._holders = newest, None
         table = self._log.piece.table.name

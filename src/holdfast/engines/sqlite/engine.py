@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from holdfast.config import SQLiteConfig
@@ -176,11 +177,14 @@ class SQLiteEngine:
                 return result
 
         thread = ConnectionThread("holdfast-sqlite-direct", self._database.open_direct)
-        await thread.start()
         try:
-            return await thread.run(on_connection)
-        finally:
-            await thread.stop()
+            await thread.start()
+            try:
+                return await thread.run(on_connection)
+            finally:
+                await thread.stop()
+        except (sqlite3.Error, SQLAlchemyError) as error:
+            raise translate(getattr(error, "orig", None) or error, None) from error
 
     async def describe(self) -> Mapping[str, str]:
         return {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from holdfast.engines.base import CHUNK, Log, Row, Session
-from holdfast.errors import PoolTimeoutError, QueryTimeoutError
+from holdfast.engines.base import CHUNK, QUIET_SECONDS, Log, Row, Session
+from holdfast.errors import ChangesLostError, PoolTimeoutError, QueryTimeoutError
 
 __all__ = ["follow"]
 
@@ -18,7 +18,10 @@ async def follow(
     if after is None:
         after = await _newest(session, log, tenant)
         yield after, ()
+    now = asyncio.get_running_loop().time
+    quiet = now() + QUIET_SECONDS
     while True:
+        rows: Sequence[Row] = ()
         try:
             newest = await _newest(session, log, tenant)
             if newest > after:
@@ -26,11 +29,14 @@ async def follow(
                 rows = await session.fetch(log.piece, arguments, at_most=CHUNK)
         except (PoolTimeoutError, QueryTimeoutError):
             continue  # others were in the way for that long; there is no hurry
-        if newest <= after:
+        if newest < after:
+            raise ChangesLostError("the log was made anew, or lost its end in a crash")
+        if newest == after and now() < quiet:
             await asyncio.sleep(pause)
             continue
         after = rows[-1][0] if len(rows) == CHUNK else newest
         yield after, rows
+        quiet = now() + QUIET_SECONDS
 
 
 async def _newest(session: Session, log: Log, tenant: str) -> int:
