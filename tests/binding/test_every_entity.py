@@ -21,9 +21,15 @@ from holdfast.testing.fixtures import MakeBackend
 from holdfast.testing.subjects import Subject
 from holdfast.testing.suite.base import fresh
 
-from .things import ENTITIES, FREE, freed, is_open, make
+from .things import ENTITIES, FREE, OWN, freed, is_open, make
 
 BINDABLE = [s for s in SUBJECTS if s.entity in STORED and s.save is not None]
+#: What can be saved again, and has a place for other fields.
+REPLACED = [
+    s for s in BINDABLE
+    if s.key and is_open(s.entity) and (s.taken is None or s.version is not None)
+    and s.entity in ENTITIES
+]  # fmt: skip
 OURS = [mapper for mapper in MAPPERS if mapper.table.metadata is metadata]
 LOOP = pytest.mark.asyncio(loop_scope="session")
 
@@ -42,6 +48,8 @@ def _free(subject: Subject[Any]) -> Subject[Any]:
 def test_there_is_something_to_look_at() -> None:
     assert len(BINDABLE) > 25
     assert len(ENTITIES) > 25
+    assert len(REPLACED) > 10
+    assert {"artifacts", "org_facts", "workflow_executions"} <= {s.name for s in REPLACED}
     assert sum(is_open(kind) for kind in ENTITIES) > 20
 
 
@@ -75,6 +83,26 @@ async def test_lists_answer_it(bound: PersistenceBackend, subject: Subject[Any])
         assert found
         expected = {type(records[0])} if listed.place is None else {type(found[0])}
         assert {type(entry) for entry in found} == expected
+
+
+async def test_who_does_not_know_its_fields_leaves_them(shared_url: str) -> None:
+    async with (
+        connected(create_backend(shared_url, entities=FREE)) as mine,
+        connected(create_backend(shared_url)) as theirs,
+    ):
+        for subject in REPLACED:
+            tenant, record = subject.name, freed(subject.full())
+            await _free(subject).put(mine.for_tenant(tenant), record)
+            plain = await subject.read(theirs.for_tenant(tenant), record)
+            assert type(plain) is subject.entity
+            if subject.version is not None:
+                plain = plain.model_copy(update={subject.version: 2})
+            await subject.put_alone(theirs.for_tenant(tenant), plain)
+            stored: Any = await subject.read(mine.for_tenant(tenant), record)
+            for name in OWN:
+                assert getattr(stored, name) == getattr(record, name), (tenant, name)
+            if subject.version is not None:
+                assert getattr(stored, subject.version) == 2  # that save was written
 
 
 @pytest.mark.parametrize("kind", ENTITIES, ids=lambda kind: kind.__name__)

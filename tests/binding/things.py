@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, SecretStr, create_model
 from holdfast.mapping import MAPPERS, STORED
 from holdfast.testing import samples
 
-__all__ = ["ENTITIES", "FREE", "free", "freed", "is_open", "make"]
+__all__ = ["ENTITIES", "FREE", "OWN", "free", "freed", "is_open", "make"]
 
 #: What some repository stores, without the snapshots of it.
 ENTITIES = sorted(

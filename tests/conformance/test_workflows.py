@@ -192,7 +192,12 @@ async def test_a_task_finds_its_execution_while_that_runs(backend: PersistenceBa
         assert await executions.find_by_task_id(task) == execution("x", "t", "u", "t")
     for task in ("p", "d", "T", "t%", "n0", "nobody's"):
         assert await executions.find_by_task_id(task) is None
-    assert await backend.for_tenant("other").workflow_executions.find_by_task_id("t") is None
+    other = backend.for_tenant("other")
+    assert await other.workflow_executions.find_by_task_id("t") is None
+    await other.workflow_definitions.save(definition())
+    await other.workflow_executions.save(execution("x", "theirs"))
+    assert await executions.find_by_task_id("theirs") is None
+    assert await other.workflow_executions.find_by_task_id("theirs") == execution("x", "theirs")
 
     await executions.save(execution("x", "u", "v", version=2))
     assert await executions.find_by_task_id("t") is None

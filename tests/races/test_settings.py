@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from holdfast import PersistenceBackend
+from tests.entities.samples import make
 
 from .racers import PROCESSES, Race, Racer, winners
 
@@ -75,6 +76,21 @@ async def test_several_are_swapped_together(race: Race, backend: PersistenceBack
     assert sorted(added) == list(range(1, PROCESSES * CALLS + 1))
     stored = await backend.settings.get_namespace("n")
     assert [value for _, value, _ in stored] == [str(PROCESSES * CALLS)] * len(KEYS)
+
+
+async def _save_together(racer: Racer) -> None:
+    items = [make("ApprovalItem", id=key, title=racer.name) for key in KEYS]
+    if racer.number % 2:
+        items.reverse()  # in every order
+    for _ in range(ROUNDS):
+        await racer.backend.approvals.save_many(items)
+
+
+async def test_several_are_saved_together(race: Race, backend: PersistenceBackend) -> None:
+    await race(_save_together)  # nobody waits for the other for ever
+    stored = await backend.approvals.list_items()
+    assert sorted(item.id for item in stored) == list(KEYS)
+    assert len({item.title for item in stored}) == 1  # of one of them, whole
 
 
 async def _take_all(racer: Racer) -> list[bool]:

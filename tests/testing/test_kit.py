@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from holdfast import Heartbeat, Task, VersionSnapshot, create_backend
+from holdfast import DecisionRecord, Heartbeat, Task, User, VersionSnapshot, create_backend
 from holdfast.config import SQLiteConfig
 from holdfast.engines.sqlite.engine import SQLiteEngine
 from holdfast.entities import Role
@@ -79,6 +80,21 @@ def test_a_lost_field_is_seen() -> None:
     for fields in ({"source": None}, {"budget_limit": 1}, {"title": "x"}):
         with pytest.raises(AssertionError):
             same(record.model_copy(update=fields), record)
+
+
+def test_what_is_equal_and_not_the_same_is_seen() -> None:
+    user = samples.required(User, must_change_password=True)
+    decision = samples.required(DecisionRecord, metadata={"n": 1})
+    elsewhere = user.created_at.astimezone(timezone(timedelta(hours=1)))
+    for record, fields in (
+        (user, {"must_change_password": 1}),  # a type
+        (user, {"created_at": elsewhere}),  # a time zone
+        (decision, {"metadata": {"n": 1.0}}),  # a type within
+    ):
+        stored = record.model_copy(update=fields)
+        assert stored == record
+        with pytest.raises(AssertionError):
+            same(stored, record)
 
 
 def test_an_own_class_has_fields_of_its_own_where_there_is_a_place() -> None:

@@ -41,6 +41,7 @@ _DELETE = Statement(
     delete(changes)
     .where(
         _tenant,
+        changes.c.revision < _through,
         changes.c.revision.in_(
             select(_free.c.revision)
             .where(_free.c.tenant == bindparam("tenant"), _free.c.revision < _through)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from holdfast.backend import PersistenceBackend
-from holdfast.testing.subjects import Subject
+from holdfast.testing.subjects import Listed, Subject
 from holdfast.testing.suite.base import Suite, fresh, needs
 from holdfast.testing.suite.calls import Method, methods
+from holdfast.testing.suite.lists import ListOf
 
 __all__ = ["TenantSuite"]
 
@@ -63,6 +65,23 @@ class TenantSuite(Suite):
         if subject.delete is not None:
             assert await subject.remove(theirs, record) is True
             assert await _seen(mine, subject, record) == there
+
+    async def test_a_place_in_a_list_is_of_its_tenant(
+        self, holdfast_shared: PersistenceBackend, subject: Subject[Any], listed: Listed[Any]
+    ) -> None:
+        """To go on behind the key of another's record answers as if there were no such record."""
+        mine, theirs = fresh(holdfast_shared), fresh(holdfast_shared)
+        one = ListOf(mine, subject, listed)
+        if not one.pages:
+            return
+        given = one.needed()
+        answers = []
+        for records in ((), one.records):
+            await subject.put(theirs, *records)
+            for _, place in one.places(given):
+                call = one.call(**given, after=place)
+                answers.append(repr(await asyncio.gather(call, return_exceptions=True)))
+        assert answers[: len(answers) // 2] == answers[len(answers) // 2 :]
 
     async def test_every_method_can_be_called(
         self, holdfast_shared: PersistenceBackend, subject: Subject[Any]
