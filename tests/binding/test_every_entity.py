@@ -93,7 +93,7 @@ async def test_who_does_not_know_its_fields_leaves_them(shared_url: str) -> None
         for subject in REPLACED:
             tenant, record = subject.name, freed(subject.full())
             await _free(subject).put(mine.for_tenant(tenant), record)
-            plain = await subject.read(theirs.for_tenant(tenant), record)
+            plain: Any = await subject.read(theirs.for_tenant(tenant), record)
             assert type(plain) is subject.entity
             if subject.version is not None:
                 plain = plain.model_copy(update={subject.version: 2})

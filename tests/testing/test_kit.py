@@ -19,7 +19,7 @@ from holdfast.testing.catalogue import SUBJECTS
 from holdfast.testing.extended import OWN_FIELDS, extended, extended_entities
 from holdfast.testing.subjects import NAMES, Listed, Subject
 from holdfast.testing.suite import RecordSuite, RepositorySuite
-from holdfast.testing.suite.base import same
+from holdfast.testing.suite.base import as_stored, same
 from holdfast.testing.suite.calls import methods
 
 BY_NAME = {subject.name: subject for subject in SUBJECTS}
@@ -83,15 +83,16 @@ def test_a_lost_field_is_seen() -> None:
 
 
 def test_what_is_equal_and_not_the_same_is_seen() -> None:
-    user = samples.required(User, must_change_password=True)
-    decision = samples.required(DecisionRecord, metadata={"n": 1})
+    task: Any = as_stored(samples.full(Task))
+    user: Any = as_stored(samples.full(User))
+    one, other = (as_stored(samples.required(DecisionRecord, metadata={"n": n})) for n in (1, 1.0))
     elsewhere = user.created_at.astimezone(timezone(timedelta(hours=1)))
-    for record, fields in (
-        (user, {"must_change_password": 1}),  # a type
-        (user, {"created_at": elsewhere}),  # a time zone
-        (decision, {"metadata": {"n": 1.0}}),  # a type within
+    for stored, record in (
+        (task.model_copy(update={"status": task.status.value}), task),
+        (user.model_copy(update={"created_at": elsewhere}), user),
+        (other, one),
     ):
-        stored = record.model_copy(update=fields)
+        assert same(record, record)
         assert stored == record
         with pytest.raises(AssertionError):
             same(stored, record)
