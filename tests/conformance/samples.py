@@ -1,9 +1,8 @@
-"""An instance of each entity with every field set, and one with only what is required."""
+"""An instance of some entities with every field set, by hand: the texts are what tests compare."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -110,19 +109,3 @@ def full() -> dict[str, BaseModel]:
             expires_at=LATER, revoked=True,
         ),
     }  # fmt: skip
-
-
-def required() -> dict[str, BaseModel]:
-    """Only the fields without a default."""
-    samples: dict[str, BaseModel] = {}
-    for name, entity in full().items():
-        kind = type(entity)
-        given: dict[str, Any] = {
-            field: getattr(entity, field)
-            for field, info in kind.model_fields.items()
-            if info.is_required()
-        }
-        if name == "agent_states":
-            given["status"] = "idle"
-        samples[name] = kind.model_validate(given)
-    return samples

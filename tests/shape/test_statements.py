@@ -114,16 +114,17 @@ def test_an_insert_without_a_tenant_is_seen() -> None:
 
 
 def tables_at_large(sql: str) -> list[str]:
-    """Tables of an SQL text, by their alias, whose tenant is compared with nothing.
+    """Tables of an SQL text, by their alias or name, whose tenant is compared with nothing.
 
     A table that stands twice under one name is one the author did not mean to join again.
     """
     names = "|".join(metadata.tables)
-    found = re.findall(rf'(?:FROM|JOIN|UPDATE|,) (?:{names})\b(?: AS ("?\w+"?))?', sql)
-    aliases = [alias for alias in found if alias]
+    found = re.findall(rf'(?:FROM|JOIN|UPDATE|,) ({names})\b(?!\.)(?: AS ("?\w+"?))?', sql)
+    aliases = [alias for _, alias in found if alias]
     twice = {alias for alias in aliases if aliases.count(alias) > 1}
+    called = {alias or table for table, alias in found}
     return sorted(
-        {a for a in aliases if f"{a}.tenant =" not in sql and f"= {a}.tenant" not in sql} | twice
+        {c for c in called if f"{c}.tenant =" not in sql and f"= {c}.tenant" not in sql} | twice
     )
 
 
@@ -135,6 +136,8 @@ def test_every_table_of_a_statement_says_the_tenant() -> None:
 
 def test_a_table_at_large_is_seen() -> None:
     assert tables_at_large("SELECT 1 FROM tasks AS other WHERE other.id = ?") == ["other"]
+    joined = "SELECT 1 FROM tasks JOIN users ON users.id = tasks.id WHERE tasks.tenant = ?"
+    assert tables_at_large(joined) == ["users"]
     anew = 'SELECT 1 FROM tasks AS other, tasks AS "row" WHERE other.tenant = "row".tenant'
     outer = 'SELECT 1 FROM tasks AS "row" WHERE "row".tenant = ? AND EXISTS'
     assert tables_at_large(f"{outer} ({anew})") == ['"row"']

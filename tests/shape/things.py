@@ -63,6 +63,8 @@ def statements() -> dict[str, Statement]:
         if statement.confirm is not None:
             found[statement.confirm.name] = statement.confirm
     for listing in LISTINGS:
+        if set(listing._order) > set(listing.key):  # otherwise the key is the place
+            found[f"{listing.place.name} of {len(found)}"] = listing.place
         for shape in shapes(listing):
             marks = [*shape[0], *itertools.compress(("after", "limit", "offset"), shape[1:])]
             name = f"{listing.name} by {','.join(marks) or 'nothing'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -23,7 +24,13 @@ from holdfast import checks
 from holdfast.engines.base import CHUNK, Row, Statement
 from holdfast.errors import InvalidArgumentError
 from holdfast.mapping import Mapper
-from holdfast.repositories.base import Comparison, Repository, parameter, where_equal
+from holdfast.repositories.base import (
+    Comparison,
+    Repository,
+    parameter,
+    select_by,
+    where_equal,
+)
 from holdfast.schema.meta import TENANT
 
 __all__ = ["EntityListing", "Listing"]
@@ -124,24 +131,19 @@ class Listing(Generic[T]):
         if set(self._order) == set(key):  # the key is the position
             given = dict(zip(key, values, strict=True))
             return tuple(given[name] for name in self._order)
-        statement = self._statements.setdefault(
-            ("after",),
-            Statement(
-                f"{self.name} (after)",
-                select(*(self._table.c[name] for name in self._order)).where(
-                    *where_equal(self._table, key)
-                ),
-                (TENANT, *key),
-                self._table,
-            ),
-        )
-        row = await owner._session.get(statement, (owner._tenant, *values))
+        row = await owner._session.get(self.place, (owner._tenant, *values))
         if row is None:
             raise InvalidArgumentError(
                 f"{self.name}: after names a record that does not exist (any more); "
                 "pass the last entry itself instead of its key"
             )
         return tuple(row)[: len(self._order)]
+
+    @cached_property
+    def place(self) -> Statement:
+        """Reads where in the order the row with a key stands."""
+        columns = tuple(self._table.c[name] for name in self._order)
+        return select_by(f"{self.name} (after)", self._table, columns, self.key)
 
     def _behind_within(self, used: Mapping[str, Any], place: tuple[Any, ...]) -> tuple[Any, ...]:
         """What is left to compare of a place; the rest must be what the filters ask for."""
