@@ -278,7 +278,10 @@ P = f"postgresql://ann:{CANARY}"
         (f"{P}@db:port/org", "host and port"),
         (f"{P}@db:123456/org", "host and port"),
         (f"{P}@db:99999/org", r"postgres\.port: .*65535"),
-        (f"{P}@db1,db2/org", "one host"),
+        (f"{P}@db1,/org", "host and port"),
+        (f"{P}@db1,db2:port/org", "host and port"),
+        (f"{P}@db1/org?replicas=db2:port", r"postgres\.replicas\.0: .*host:port"),
+        (f"{P}@db1/org?direct_host=db2,db3", r"postgres\.direct_host: .*host:port"),
         (f"{P}@[::1/org", "host and port"),
         (f"{P}@db\uff0fx:y/org", "host and port"),  # urlsplit would quote the whole place here
         (f"{P}#x@db/org", "%23"),
@@ -504,3 +507,36 @@ def test_yaml_unreadable(tmp_path: Path) -> None:
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"a: \xff\xfe" + CANARY.encode())
     assert "not valid YAML" in refused(lambda: PersistenceConfig.from_yaml(binary))
+
+
+# -- several servers ---------------------------------------------------------------------------
+
+
+def test_a_url_names_several_servers() -> None:
+    config = PersistenceConfig.from_url(
+        "postgresql://ann@db1:5433,db2,[::1]:5434/org?replicas=db3,db4:5435"
+    )
+    server = config.postgres
+    assert server is not None
+    assert server.servers == (("db1", 5433), ("db2", 5433), ("::1", 5434))
+    assert [server.place(place) for place in server.replicas] == [("db3", 5433), ("db4", 5435)]
+    assert server.needs_primary
+    assert PersistenceConfig.from_url(config.safe_url.replace(":***", "")) == config
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [("", False), ("?target_session_attrs=read-write", True), ("?fallback_hosts=db2", True),
+     ("?fallback_hosts=db2&target_session_attrs=any", False)],
+)  # fmt: skip
+def test_a_primary_is_asked_for_where_there_is_a_choice(query: str, wanted: bool) -> None:
+    server = PersistenceConfig.from_url(f"postgresql://ann@db1/org{query}").postgres
+    assert server is not None
+    assert server.needs_primary is wanted
+
+
+def test_a_server_beyond_this_machine_wants_verified_tls() -> None:
+    for query in ("fallback_hosts=db2", "replicas=db2:1", "direct_host=db2"):
+        server = PersistenceConfig.from_url(f"postgresql://ann@127.0.0.1/org?{query}").postgres
+        assert server is not None
+        assert server.effective_ssl_mode == "verify-full"

@@ -4,7 +4,9 @@
 
     PersistenceError
     ├── PersistenceConnectionError          cannot connect, connection lost, not connected
-    │   └── PoolTimeoutError                no connection became free within the deadline
+    │   ├── PoolTimeoutError                no connection became free within the deadline
+    │   └── CircuitOpenError                the server has been away for long: refused at once
+    ├── TenantIsolationError                the database would not keep tenants apart
     ├── MigrationError
     │   └── SchemaTooNewError               the database was migrated by a newer Holdfast
     ├── OutcomeUnknownError                 the write may or may not have been committed
@@ -33,6 +35,7 @@ __all__ = [
     "ArtifactStorageFullError",
     "ArtifactTooLargeError",
     "ChangesLostError",
+    "CircuitOpenError",
     "ConstraintViolationError",
     "DuplicateRecordError",
     "InvalidArgumentError",
@@ -47,6 +50,7 @@ __all__ = [
     "RecordNotFoundError",
     "SchemaTooNewError",
     "SerializationFailureError",
+    "TenantIsolationError",
     "VersionConflictError",
 ]
 
@@ -65,6 +69,14 @@ class PersistenceConnectionError(PersistenceError):
 
 class PoolTimeoutError(PersistenceConnectionError):
     """No connection became free in time; the message says how many are busy and for how long."""
+
+
+class CircuitOpenError(PersistenceConnectionError):
+    """The server has been away longer than callers are to wait; it is asked in the background."""
+
+
+class TenantIsolationError(PersistenceError):
+    """The database does not keep tenants apart for this role, or a statement named no tenant."""
 
 
 class MigrationError(PersistenceError):

@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "MalformedRowError": {"table": "tasks", "key": ("t",)},
 }
 RETRYABLE = {
+    "CircuitOpenError",
     "PersistenceConnectionError",
     "PoolTimeoutError",
     "QueryError",

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 
 SSLMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -35,6 +44,19 @@ def _file_path(text: str) -> str:
     return text
 
 
+def _server(text: str) -> str:
+    if re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\],@]+)(:[0-9]{1,5})?", text) is None:
+        raise ValueError("must be host or host:port ([::1]:5432 for an IPv6 address)")
+    return text
+
+
+def _listed(value: object) -> object:
+    """One text with commas, as a URL and the environment write a list."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
 def backend_name(text: str) -> str:
     if text not in BACKENDS:
         raise ValueError(f"must be one of {', '.join(map(repr, BACKENDS))}")
@@ -43,6 +65,8 @@ def backend_name(text: str) -> str:
 
 NotBlankStr = Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
 _Word = Annotated[NotBlankStr, AfterValidator(_one_word)]
+Server = Annotated[str, AfterValidator(_server)]
+_Servers = Annotated[tuple[Server, ...], BeforeValidator(_listed)]
 
 
 class Config(BaseModel):
@@ -51,7 +75,21 @@ class Config(BaseModel):
     )
 
 
-class SQLiteConfig(Config):
+class EngineConfig(Config):
+    """What every engine is told."""
+
+    pool_timeout_seconds: float = Field(default=30.0, gt=0)
+    """Bounds how long a call waits for its turn: for a connection, the writer or a reader.
+    `PoolTimeoutError` after that."""
+
+    drain_timeout_seconds: float = Field(default=30.0, ge=0)
+    """How long `disconnect` waits for calls and transactions that are under way."""
+
+    slow_statement_seconds: float = Field(default=1.0, ge=0)
+    """Statements that take longer are logged and kept in `stats`; 0: none are."""
+
+
+class SQLiteConfig(EngineConfig):
     """A database in one file, or in memory with ``path=":memory:"``."""
 
     path: Annotated[NotBlankStr, AfterValidator(_file_path)] = "holdfast.db"
@@ -69,9 +107,6 @@ class SQLiteConfig(Config):
     busy_timeout_seconds: float = Field(default=5.0, ge=0)
     """How long to wait while another process writes."""
 
-    pool_timeout_seconds: float = Field(default=30.0, gt=0)
-    """Bounds how long a call waits for its turn on the writer or on a reader."""
-
     readers: int = Field(default=2, ge=1)
     """Threads that read, each with its own connection."""
 
@@ -82,7 +117,7 @@ class SQLiteConfig(Config):
     """Refused otherwise: their locks are unreliable enough to corrupt a database."""
 
 
-class PostgresConfig(Config):
+class PostgresConfig(EngineConfig):
     """A PostgreSQL database. A ``host`` that begins with ``/`` is a Unix socket's directory."""
 
     host: _Word = "localhost"
@@ -90,6 +125,32 @@ class PostgresConfig(Config):
     database: _Word
     username: _Word
     password: SecretStr
+
+    fallback_hosts: _Servers = ()
+    """Further servers, ``host:port`` each, of which one may be the primary: asked in this order
+    when the last one that was used does not answer or has become a standby."""
+
+    target_session_attrs: Literal["any", "read-write"] | None = None
+    """``read-write`` passes over servers that refuse writes. Unset: that, where there are
+    ``fallback_hosts``, else ``any``."""
+
+    replicas: _Servers = ()
+    """Streaming standbys, ``host:port`` each, that answer lists and queries outside of
+    transactions. What this process has written, it reads there as well."""
+
+    replica_wait_seconds: float = Field(default=0.5, ge=0)
+    """How long a read waits for a replica to catch up before the primary answers it."""
+
+    pooler: Literal["auto", "none", "transaction"] = "auto"
+    """Whether ``host`` is a pooler in transaction mode, such as PgBouncer. ``auto`` finds out."""
+
+    direct_host: Server | None = None
+    """The server behind a pooler, ``host:port``, for migrations and for `watch`, which need a
+    session of their own. Unset: ``host``."""
+
+    row_security: Literal["auto", "required"] = "auto"
+    """Statements name their tenant to row-level security where the role is subject to it.
+    ``required`` refuses a role or a database that would let one tenant see another's rows."""
 
     ssl_mode: SSLMode | None = None
     """Obeyed when set, as libpq defines it. Unset, see `effective_ssl_mode`."""
@@ -99,9 +160,6 @@ class PostgresConfig(Config):
 
     pool_min_size: int = Field(default=1, ge=1)
     pool_max_size: int = Field(default=10, ge=1)
-
-    pool_timeout_seconds: float = Field(default=30.0, gt=0)
-    """Bounds every checkout of a connection: `PoolTimeoutError` after that."""
 
     max_connection_age_seconds: float = Field(default=1800.0, gt=0)
     """Connections are replaced at about this age (spread at random, so that they do not all go at
@@ -118,6 +176,10 @@ class PostgresConfig(Config):
 
     connect_timeout_seconds: float = Field(default=10.0, gt=0)
 
+    outage_patience_seconds: float = Field(default=10.0, ge=0)
+    """How long calls wait for a server that is away, from the moment it went. Later ones fail at
+    once with `CircuitOpenError`, until it answers again."""
+
     synchronous_commit: Literal["on", "off"] = "on"
     """``off`` is faster and risks what callers were told is stored: a crash of the server can take
     back the acknowledged writes of its last moments (the database stays consistent)."""
@@ -129,6 +191,25 @@ class PostgresConfig(Config):
         return self
 
     @property
+    def servers(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of every server that may be the primary, in order."""
+        return ((self.host, self.port), *map(self.place, self.fallback_hosts))
+
+    def place(self, server: str) -> tuple[str, int]:
+        """Host and port of a ``host:port``; without a port it is this configuration's."""
+        host, colon, port = server.rpartition(":")
+        if not colon or port.endswith("]"):
+            return server.strip("[]"), self.port
+        return host.strip("[]"), int(port)
+
+    @property
+    def needs_primary(self) -> bool:
+        """Whether a server that refuses writes is passed over."""
+        if self.target_session_attrs is None:
+            return bool(self.fallback_hosts)
+        return self.target_session_attrs == "read-write"
+
+    @property
     def effective_ssl_mode(self) -> SSLMode:
         """``ssl_mode``; unset, ``prefer`` on this machine and ``verify-full`` beyond it."""
         if self.ssl_mode is not None:
@@ -136,9 +217,15 @@ class PostgresConfig(Config):
         return "prefer" if self._is_local() else "verify-full"
 
     def _is_local(self) -> bool:
-        if self.host.startswith("/") or self.host.lower().rstrip(".") == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:  # a name; what it resolves to can change, so it counts as remote
-            return False
+        others = [*self.replicas, *([self.direct_host] if self.direct_host else [])]
+        hosts = [host for host, _ in (*self.servers, *map(self.place, others))]
+        return all(map(_is_loopback, hosts))
+
+
+def _is_loopback(host: str) -> bool:
+    if host.startswith("/") or host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name; what it resolves to can change, so it counts as remote
+        return False

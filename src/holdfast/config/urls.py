@@ -79,11 +79,12 @@ def _postgres_place(authority: str, path: str, query: str) -> dict[str, Any]:
     # An "@" or "/" further on means that a password holds one which ended the authority early.
     if "@" in path or "/" in path or "@" in query:
         raise InvalidArgumentError(f"the URL has an unexpected '@' or '/': {_ESCAPE}")
-    where = _PLACE.fullmatch(place)
-    if where is None:
+    first, *others = place.split(",")
+    where = _PLACE.fullmatch(first)
+    if where is None or not all(other and _PLACE.fullmatch(other) for other in others):
         raise InvalidArgumentError(
-            f"host and port of the URL cannot be read; it names one host, as host:5432 or "
-            f"[::1]:5432, and {_ESCAPE}"
+            f"host and port of the URL cannot be read; write host:5432 or [::1]:5432, several "
+            f"with commas between them, and {_ESCAPE}"
         )
     username, has_password, password = userinfo.partition(":")
     given = {
@@ -92,7 +93,9 @@ def _postgres_place(authority: str, path: str, query: str) -> dict[str, Any]:
         "port": where["port"],
         "database": path,
     }
-    fields = {name: _decoded(name, text) for name, text in given.items() if text}
+    fields: dict[str, Any] = {name: _decoded(name, text) for name, text in given.items() if text}
+    if others:
+        fields["fallback_hosts"] = _decoded("fallback_hosts", ",".join(others))
     if has_password:
         fields["password"] = _decoded("password", password)
     return fields
@@ -132,15 +135,20 @@ def write_url(settings: SQLiteConfig | PostgresConfig, tenant: str) -> str:
         host = settings.host
         where = f"[{host}]" if ":" in host else quote(host, safe="")
         where = f"{where}:{settings.port}"
+        in_place = {"host", "port", "database", "username", "password"}
         if host.startswith("/"):
             where, parameters["host"], parameters["port"] = "", host, settings.port
+        elif settings.fallback_hosts:
+            where = ",".join((where, *settings.fallback_hosts))
+            in_place.add("fallback_hosts")
         secret = ":***" if settings.password.get_secret_value() else ""
         user, database = quote(settings.username, safe=""), quote(settings.database, safe="")
         start = f"postgresql://{user}{secret}@{where}/{database}"
-        in_place = {"host", "port", "database", "username", "password"}
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
         if name not in in_place and value != field.default:
-            parameters[name] = value
-    query = "&".join(f"{name}={quote(str(value), safe='/')}" for name, value in parameters.items())
+            parameters[name] = ",".join(value) if isinstance(value, tuple) else value
+    query = "&".join(
+        f"{name}={quote(str(value), safe='/:,[]')}" for name, value in parameters.items()
+    )
     return f"{start}?{query}" if query else start
