@@ -13,8 +13,8 @@ _KEY = "scorecard"
 
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Record:
-    def put(row: int, what: str, measured: str, control: str) -> None:
-        request.node.user_properties.append((_KEY, (row, what, measured, control)))
+    def put(row: int, what: str, measured: str, control: str, bare: str = "") -> None:
+        request.node.user_properties.append((_KEY, (row, what, measured, control, bare)))
 
     return put
 
@@ -30,7 +30,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if not lines:
         return
     terminalreporter.section("fault scorecard")
-    for row, what, measured, control, verdict in sorted(lines):
+    for row, what, measured, control, bare, verdict in sorted(lines):
         terminalreporter.write_line(f"{verdict}  {row:>2}  {what:<36} {measured}")
         terminalreporter.write_line(f"          {'its control':<36} {control}")
+        if bare:
+            terminalreporter.write_line(f"          {'the bare driver':<36} {bare}")
     terminalreporter.write_line(f"seed {SEED}")

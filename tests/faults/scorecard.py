@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 __all__ = ["FULL", "SEED", "Ledger", "Record", "sized"]
 
@@ -13,8 +14,13 @@ __all__ = ["FULL", "SEED", "Ledger", "Record", "sized"]
 FULL = os.environ.get("HOLDFAST_FAULTS") == "full"
 SEED = int(os.environ.get("HOLDFAST_SEED", "7"))
 
-#: ``record(row, what, measured, control)`` puts a line on the scorecard.
-Record = Callable[[int, str, str, str], None]
+
+class Record(Protocol):
+    """Puts a row on the scorecard: its figures, those of its control, those of the bare driver."""
+
+    def __call__(
+        self, row: int, what: str, measured: str, control: str, bare: str = ""
+    ) -> None: ...
 
 
 def sized(small: int, full: int) -> int:
