@@ -27,6 +27,7 @@ from holdfast.engines.base import Engine, EngineStats, Session, Statement
 from holdfast.errors import InvalidArgumentError, PersistenceConnectionError
 from holdfast.extending.extension import Extension
 from holdfast.migrations import HOLDFAST, Chain
+from holdfast.operations import Operations
 from holdfast.repositories.base import Repository
 
 __all__ = ["Backend", "Core"]
@@ -210,6 +211,11 @@ class Backend(PersistenceBackend):
         self, *, through: int | None = None, older_than: timedelta | None = None
     ) -> int:
         return await changes.prune(self._engine(), self._tenant, through, older_than)
+
+    @property
+    def operations(self) -> Operations:
+        tables = [t for chain in self._core.chains for t in chain.metadata.sorted_tables]
+        return Operations(self._engine, tables)
 
     def _engine(self) -> Engine:
         if not self._core.connected:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from holdfast.backend.transaction import Transaction
 from holdfast.changes import Watch
 from holdfast.engines.base import EngineStats
+from holdfast.operations import Operations
 from holdfast.repositories import Repositories
 
 __all__ = ["ExtensionStatus", "PersistenceBackend", "Status", "TableStatus"]
@@ -100,6 +101,10 @@ class PersistenceBackend(Repositories, Protocol):
         left: put what may fail into ``async with tx.transaction()``, a savepoint. On SQLite a
         transaction holds the only writer, so keep it short.
         """
+
+    @property
+    def operations(self) -> Operations:
+        """What whoever runs the database does with it: tenants, retention, backup, roles."""
 
     def stats(self) -> EngineStats:
         """Figures of this process since `connect`."""
