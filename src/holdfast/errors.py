@@ -5,8 +5,11 @@
     PersistenceError
     ├── PersistenceConnectionError          cannot connect, connection lost, not connected
     │   ├── PoolTimeoutError                no connection became free within the deadline
-    │   └── CircuitOpenError                the server has been away for long: refused at once
+    │   ├── CircuitOpenError                the server has been away for long: refused at once
+    │   ├── DiskIOError                     the database's disk failed to read, write or sync
+    │   └── DatabaseCorruptError            what is stored is damaged
     ├── TenantIsolationError                the database would not keep tenants apart
+    ├── BackupError                         a backup or a restore did not come about
     ├── MigrationError
     │   └── SchemaTooNewError               the database was migrated by a newer Holdfast
     ├── OutcomeUnknownError                 the write may or may not have been committed
@@ -19,7 +22,8 @@
     │   ├── MalformedRowError               a stored row no longer fits its entity
     │   ├── VersionConflictError            optimistic concurrency failed
     │   ├── SerializationFailureError       the database asks to run the transaction again
-    │   └── QueryTimeoutError               the statement ran into its deadline
+    │   ├── QueryTimeoutError               the statement ran into its deadline
+    │   └── DiskFullError                   the database's disk has no room for the write
     ├── ArtifactTooLargeError
     └── ArtifactStorageFullError
 
@@ -34,9 +38,13 @@ from typing import ClassVar
 __all__ = [
     "ArtifactStorageFullError",
     "ArtifactTooLargeError",
+    "BackupError",
     "ChangesLostError",
     "CircuitOpenError",
     "ConstraintViolationError",
+    "DatabaseCorruptError",
+    "DiskFullError",
+    "DiskIOError",
     "DuplicateRecordError",
     "InvalidArgumentError",
     "MalformedRowError",
@@ -75,8 +83,22 @@ class CircuitOpenError(PersistenceConnectionError):
     """The server has been away longer than callers are to wait; it is asked in the background."""
 
 
+class DiskIOError(PersistenceConnectionError):
+    """The disk below the database failed. Nothing of the transaction was kept; look at the disk."""
+
+
+class DatabaseCorruptError(PersistenceConnectionError):
+    """What is stored is damaged: stop writing, keep a copy and restore the latest backup."""
+
+    is_retryable = False
+
+
 class TenantIsolationError(PersistenceError):
     """The database does not keep tenants apart for this role, or a statement named no tenant."""
+
+
+class BackupError(PersistenceError):
+    """A backup or a restore did not come about; the database is as it was before."""
 
 
 class MigrationError(PersistenceError):
@@ -160,6 +182,11 @@ class SerializationFailureError(QueryError):
 
 class QueryTimeoutError(QueryError):
     """The statement did not finish within its deadline and was cancelled."""
+
+
+class DiskFullError(QueryError):
+    """The disk below the database is full. Nothing of the transaction was kept; make room, then
+    write again."""
 
 
 class ArtifactTooLargeError(PersistenceError):

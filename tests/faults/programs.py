@@ -1,5 +1,4 @@
-"""Programs that some rows need and a developer's machine may lack; where the rows count, they must be
-there."""
+"""Programs that some rows need and a developer's machine may lack."""
 
 from __future__ import annotations
 

@@ -31,6 +31,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 RETRYABLE = {
     "CircuitOpenError",
+    "DiskFullError",
+    "DiskIOError",
     "PersistenceConnectionError",
     "PoolTimeoutError",
     "QueryError",

@@ -11,6 +11,9 @@ from sqlalchemy.sql import Delete
 from holdfast.engines.base import Statement
 from holdfast.errors import (
     ConstraintViolationError,
+    DatabaseCorruptError,
+    DiskFullError,
+    DiskIOError,
     DuplicateRecordError,
     InvalidArgumentError,
     PersistenceConnectionError,
@@ -20,23 +23,34 @@ from holdfast.errors import (
 )
 from holdfast.schema.meta import TENANT, referring, token
 
-__all__ = ["ERRORS", "translate"]
+__all__ = ["ERRORS", "is_broken", "translate"]
+
+_RESTORE = "stop writing, keep a copy of the file and its -wal, and restore the latest backup"
+_FAILED = (
+    "the disk failed below the database file; nothing of this transaction was kept; "
+    "the system's log says more"
+)
+_FULL = "the disk is full; nothing of this transaction was kept: make room and try again"
+_MEMORY = "this process is out of memory; nothing of this transaction was kept"
 
 #: By the name of the primary result code; what is not named here is a `QueryError`.
 ERRORS: dict[str, tuple[type[PersistenceError], str]] = {
     "SQLITE_BUSY": (QueryTimeoutError, "another process kept the database locked for too long"),
     "SQLITE_LOCKED": (QueryTimeoutError, "another connection kept the table locked for too long"),
-    "SQLITE_INTERRUPT": (QueryTimeoutError, "the statement was interrupted"),
+    "SQLITE_INTERRUPT": (PersistenceConnectionError, "the backend was disconnected meanwhile"),
     "SQLITE_CANTOPEN": (PersistenceConnectionError, "the database file cannot be opened"),
-    "SQLITE_NOTADB": (PersistenceConnectionError, "the file is not an SQLite database"),
-    "SQLITE_CORRUPT": (PersistenceConnectionError, "the database file is damaged"),
+    "SQLITE_NOTADB": (
+        DatabaseCorruptError,
+        "the file is not an SQLite database, or its first page is damaged; is the path right?",
+    ),
+    "SQLITE_CORRUPT": (DatabaseCorruptError, f"the database file is damaged: {_RESTORE}"),
     "SQLITE_PERM": (PersistenceConnectionError, "the database file may not be accessed"),
     "SQLITE_AUTH": (PersistenceConnectionError, "the database may not be accessed"),
     "SQLITE_READONLY": (PersistenceConnectionError, "the database is read-only"),
     "SQLITE_PROTOCOL": (PersistenceConnectionError, "the locks of the database file failed"),
-    "SQLITE_IOERR": (PersistenceConnectionError, "reading or writing the database file failed"),
-    "SQLITE_FULL": (QueryError, "the disk is full; nothing of this transaction was kept"),
-    "SQLITE_NOMEM": (QueryError, "SQLite is out of memory"),
+    "SQLITE_IOERR": (DiskIOError, _FAILED),
+    "SQLITE_FULL": (DiskFullError, _FULL),
+    "SQLITE_NOMEM": (QueryError, _MEMORY),
     "SQLITE_TOOBIG": (InvalidArgumentError, "a value is longer than SQLite's limit"),
     "SQLITE_MISMATCH": (InvalidArgumentError, "a value does not fit its column's type"),
     "SQLITE_RANGE": (InvalidArgumentError, "too many arguments"),
@@ -65,6 +79,8 @@ def translate(error: BaseException, statement: Statement | None) -> PersistenceE
     where = f"{statement.name}: " if statement is not None else ""
     if isinstance(error, PersistenceError):
         return error
+    if isinstance(error, MemoryError):  # what the driver makes of SQLITE_NOMEM
+        return QueryError(f"{where}{_MEMORY}")
     if isinstance(error, OverflowError):
         return InvalidArgumentError(f"{where}an integer does not fit into 64 bits")
     if isinstance(error, UnicodeEncodeError):
@@ -80,6 +96,16 @@ def translate(error: BaseException, statement: Statement | None) -> PersistenceE
         if name == known or name.startswith(f"{known}_"):
             return cls(f"{where}{text} ({name})")
     return QueryError(f"{where}the statement failed ({name or type(error).__name__})")
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether the error is one of the file or the disk, after which a connection is not to be used.
+
+    What a connection believes about the file may be wrong then: a failed sync, for one, marks the
+    pages as written, and a second one succeeds without having written them.
+    """
+    name = getattr(error, "sqlite_errorname", None) or ""
+    return name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_PROTOCOL"))
 
 
 def _constraint(name: str, message: str, statement: Statement) -> PersistenceError:

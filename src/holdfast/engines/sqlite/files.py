@@ -27,7 +27,8 @@ class Database:
     def __init__(self, config: SQLiteConfig) -> None:
         self.config = config
         self.in_memory = config.path == ":memory:"
-        self.path = Path(config.path).absolute()
+        # SQLite keeps the log beside the file that a link leads to, and so do its locks.
+        self.path = Path(config.path).resolve()
 
     def create(self) -> None:
         """Make the place of a database in memory.
@@ -57,14 +58,23 @@ class Database:
             raise PersistenceConnectionError(
                 f"the directory of the database file does not exist: {self.path.parent}"
             )
-        kind = _file_system(self.path.parent)
-        remote = kind in _NETWORK or kind.startswith("fuse.")
-        if remote and not self.config.allow_network_filesystem:
+        kind = self.file_system
+        if self.is_remote and not self.config.allow_network_filesystem:
             raise PersistenceConnectionError(
                 f"{self.path} lies on a network file system ({kind}), where SQLite's locks do not "
                 "hold and committed data can be lost. Use a local disk or PostgreSQL; "
                 "allow_network_filesystem=True insists"
             )
+
+    @property
+    def file_system(self) -> str:
+        """The type of the one the file lies on; empty where it cannot be told."""
+        return _file_system(self.path.parent)
+
+    @property
+    def is_remote(self) -> bool:
+        kind = self.file_system
+        return kind in _NETWORK or kind.startswith("fuse.")
 
     def open_writer(self) -> sqlite3.Connection:
         # The writer never sleeps inside SQLite: it polls for the lock itself (see `writer`).
@@ -101,13 +111,19 @@ class Database:
             connection.execute("PRAGMA wal_autocheckpoint=0")
             connection.execute(f"PRAGMA journal_mode={'WAL' if config.wal_mode else 'DELETE'}")
             connection.execute(f"PRAGMA journal_size_limit={config.journal_size_limit}")
-            # Memory does not survive a power cut, whatever is synced.
-            sync = "OFF" if self.in_memory else config.synchronous.upper()
+            sync = config.synchronous.upper()
+            if self.in_memory:  # does not survive a power cut, whatever is synced
+                sync = "OFF"
+            elif sync == "FULL" and not config.wal_mode:
+                # A commit is the removal of the journal, and FULL does not sync the directory.
+                sync = "EXTRA"
             connection.execute(f"PRAGMA synchronous={sync}")
             if sys.platform == "darwin":  # there, fsync alone does not reach the disk
                 connection.execute("PRAGMA fullfsync=ON")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA trusted_schema=OFF")
+            # Damage is found when a page is read, not when it has spread.
+            connection.execute("PRAGMA cell_size_check=ON")
             connection.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
         except BaseException:
             connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -12,12 +13,46 @@ from holdfast.engines.sqlite.errors import translate
 from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.sqlite.writer import Writer, run
 from holdfast.engines.transactions import Kind
+from holdfast.errors import PersistenceConnectionError
 
-__all__ = ["WriterLink", "stream_on"]
+__all__ = ["SnapshotLink", "WriterLink", "stream_on"]
 
 
-class WriterLink:
-    """See `holdfast.engines.transactions.Link`."""
+class _ThreadLink:
+    """What both links do alike; see `holdfast.engines.transactions.Link`."""
+
+    def __init__(
+        self, thread: ConnectionThread, compiler: Compiler, release: Callable[[], None]
+    ) -> None:
+        self._thread = thread
+        self._compile = compiler
+        self.release = release
+        self._run = run
+
+    async def run(self, kind: Kind, statement: Statement, arguments: tuple[Any, ...]) -> Any:
+        compiled = self._compile(statement)
+        try:
+            return await self._thread.run(lambda c: self._run(c, compiled, kind, arguments))
+        except (sqlite3.Error, MemoryError, OverflowError, UnicodeEncodeError) as error:
+            raise translate(error, statement) from error
+
+    async def command(self, sql: str) -> None:
+        try:
+            await self._thread.run(lambda connection: self._obey(connection, sql))
+        except (sqlite3.Error, MemoryError) as error:
+            raise translate(error, None) from error
+
+    def _obey(self, connection: sqlite3.Connection, sql: str) -> None:
+        connection.execute(sql)
+
+    def stream(
+        self, statement: Statement, arguments: tuple[Any, ...]
+    ) -> AsyncIterator[Sequence[Row]]:
+        return stream_on(self._thread, self._compile(statement), statement, arguments)
+
+
+class WriterLink(_ThreadLink):
+    """The writer, for one transaction."""
 
     begin_sql = "BEGIN IMMEDIATE"
 
@@ -28,40 +63,42 @@ class WriterLink:
         compiler: Compiler,
         release: Callable[[], None],
     ) -> None:
-        self._thread = thread
+        super().__init__(thread, compiler, release)
         self._writer = writer
-        self._compile = compiler
-        self.release = release
+        self._run = writer.run
 
-    async def run(self, kind: Kind, statement: Statement, arguments: tuple[Any, ...]) -> Any:
-        compiled = self._compile(statement)
-        try:
-            return await self._thread.run(lambda c: run(c, compiled, kind, arguments))
-        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-            raise translate(error, statement) from error
-
-    async def command(self, sql: str) -> None:
-        def obey(connection: sqlite3.Connection) -> None:
-            if sql == self.begin_sql:
-                self._writer.begin(connection)
-            elif sql == "COMMIT":
-                self._writer.commit(connection)
-            else:
-                connection.execute(sql)
-
-        try:
-            await self._thread.run(obey)
-        except sqlite3.Error as error:
-            raise translate(error, None) from error
-
-    def stream(
-        self, statement: Statement, arguments: tuple[Any, ...]
-    ) -> AsyncIterator[Sequence[Row]]:
-        return stream_on(self._thread, self._compile(statement), statement, arguments)
+    def _obey(self, connection: sqlite3.Connection, sql: str) -> None:
+        if sql == self.begin_sql:
+            self._writer.begin(connection)
+        elif sql == "COMMIT":
+            self._writer.commit(connection)
+        else:
+            super()._obey(connection, sql)
 
     async def rollback(self) -> None:
         # What still runs for a cancelled caller ends first: a thread does one thing at a time.
-        await self._thread.run(self._writer.rollback)
+        with contextlib.suppress(PersistenceConnectionError):  # the thread ended, and all with it
+            await self._thread.run(self._writer.rollback)
+
+
+class SnapshotLink(_ThreadLink):
+    """A reader, held to one snapshot."""
+
+    begin_sql = "BEGIN"
+
+    def _obey(self, connection: sqlite3.Connection, sql: str) -> None:
+        super()._obey(connection, sql)
+        if sql == self.begin_sql:  # which fixes nothing: the moment is that of the first read
+            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+
+    async def rollback(self) -> None:
+        with contextlib.suppress(PersistenceConnectionError):
+            await self._thread.run(_roll_back)
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 async def stream_on(
@@ -90,7 +127,7 @@ async def stream_on(
             yield rows
             if len(rows) < CHUNK:
                 break
-    except sqlite3.Error as error:
+    except (sqlite3.Error, MemoryError) as error:
         raise translate(error, statement) from error
     finally:
         thread.run(end)  # in its turn on the thread; nobody needs to wait for it

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import random
 import sqlite3
 import time
+from collections.abc import Callable
 from typing import Any
 
 from holdfast.engines.base import Statement
 from holdfast.engines.compiler import CompiledStatement, Compiler
-from holdfast.engines.sqlite.errors import translate
+from holdfast.engines.sqlite.checkpoint import Checkpoints
+from holdfast.engines.sqlite.errors import is_broken, translate
 from holdfast.engines.sqlite.files import Database
 from holdfast.engines.transactions import Kind
-from holdfast.errors import PersistenceError
+from holdfast.errors import OutcomeUnknownError, PersistenceError
 
 __all__ = ["Call", "Outcome", "Writer", "insist", "run"]
-
-logger = logging.getLogger("holdfast.sqlite")
 
 Call = tuple[Kind, Statement, tuple[Any, ...]]
 #: A call's value, or the error that refused it.
@@ -43,13 +43,21 @@ def run(
 
 
 class Writer:
-    """Group commit on the writer connection, and the checkpoints of the write-ahead log."""
+    """Group commit on the writer connection, and the checkpoints of the write-ahead log.
 
-    def __init__(self, database: Database, compiler: Compiler) -> None:
+    A connection that met an error of the file or of the disk is closed, and ``renew`` opens
+    another: see `holdfast.engines.sqlite.errors.is_broken`.
+    """
+
+    def __init__(
+        self, database: Database, compiler: Compiler, renew: Callable[[], sqlite3.Connection]
+    ) -> None:
         self._database = database
         self._compile = compiler
+        self._renew = renew
         self._patience = database.config.busy_timeout_seconds
-        self._checkpoint_at = database.config.checkpoint_bytes
+        self._distrusted = False
+        self.checkpoints = Checkpoints(database)
         self.commits = 0
 
     def commit_batch(self, connection: sqlite3.Connection, calls: list[Call]) -> list[Outcome]:
@@ -58,73 +66,157 @@ class Writer:
         outcomes: list[Outcome] = []
         for kind, statement, arguments in calls:
             # A failed statement is undone by SQLite alone, without a savepoint: the transaction
-            # goes on. Only a few errors (disk full, I/O) end it, and then nothing is kept.
+            # goes on. Only errors of the file, of the disk and of memory end it, and then nothing
+            # is kept.
             try:
-                outcomes.append((run(connection, self._compile(statement), kind, arguments), None))
+                value = self.run(connection, self._compile(statement), kind, arguments)
             except Exception as error:
-                problem = translate(error, statement)
-                problem.__cause__ = error
+                problem = _problem(error, statement)
                 outcomes.append((None, problem))
-                if not connection.in_transaction:
+                if self._distrusted or not connection.in_transaction:
+                    self.rollback(connection)
                     return [(None, problem)] * len(calls)
+                if not _was_undone(error):
+                    self.rollback(connection)
+                    return self._one_by_one(connection, calls, problem)
+            else:
+                outcomes.append((value, None))
         try:
             self.commit(connection)
         except sqlite3.IntegrityError as error:
             # A deferred constraint: somebody's, but SQLite does not say whose.
-            self.rollback(connection)
-            if len(calls) == 1:
-                problem = translate(error, calls[0][1])
-                problem.__cause__ = error
-                return [(None, problem)]
-            return [self.commit_batch(connection, [call])[0] for call in calls]
-        except sqlite3.Error as error:
-            self.rollback(connection)
-            problem = translate(error, None)
-            problem.__cause__ = error
-            return [(None, problem)] * len(calls)
+            return self._one_by_one(connection, calls, _problem(error, calls[0][1]))
+        except (sqlite3.Error, MemoryError, PersistenceError) as error:
+            return [(None, _problem(error, None))] * len(calls)
         return outcomes
 
+    def _one_by_one(
+        self, connection: sqlite3.Connection, calls: list[Call], problem: PersistenceError
+    ) -> list[Outcome]:
+        if len(calls) == 1:
+            return [(None, problem)]
+        outcomes: list[Outcome] = []
+        for call in calls:
+            try:
+                outcomes += self.commit_batch(connection, [call])
+            except (sqlite3.Error, MemoryError) as error:
+                outcomes.append((None, _problem(error, call[1])))
+        return outcomes
+
+    def run(
+        self,
+        connection: sqlite3.Connection,
+        compiled: CompiledStatement,
+        kind: Kind,
+        arguments: Any,
+    ) -> Any:
+        """As `run`; remembers when the connection is to be left at the end of the transaction."""
+        try:
+            return run(connection, compiled, kind, arguments)
+        except sqlite3.Error as error:
+            self._distrusted = is_broken(error)
+            raise
+
     def begin(self, connection: sqlite3.Connection) -> None:
-        insist(connection, "BEGIN IMMEDIATE", self._patience)
+        deadline = time.monotonic() + self._patience
+        while self.checkpoints.must_wait() and time.monotonic() < deadline:
+            _pause()
+        try:
+            insist(connection, "BEGIN IMMEDIATE", self._patience)
+        except sqlite3.Error as error:
+            self._distrusted = is_broken(error)
+            self.rollback(connection)
+            raise
 
     def commit(self, connection: sqlite3.Connection) -> None:
-        # Only in rollback-journal mode can a reader be in the way here.
-        insist(connection, "COMMIT", self._patience)
+        """Commit, then check the log's size. Whatever it raises, nothing is open afterwards.
+
+        Nothing was kept either, except with `OutcomeUnknownError`.
+        """
+        try:
+            # Only in rollback-journal mode can a reader be in the way here.
+            insist(connection, "COMMIT", self._patience)
+        except (sqlite3.Error, MemoryError) as error:
+            if _is_refused(error):
+                self.rollback(connection)
+            else:
+                self._make_sure(error)
+            raise
         if connection.in_transaction:  # pragma: no cover - SQLite has never done this
             raise sqlite3.OperationalError("COMMIT left the transaction open")
         self.commits += 1
-        if self._database.wal_bytes() > self._checkpoint_at:
-            self.checkpoint(connection)
+        if self.checkpoints.due:
+            self._checkpoint(connection)
 
     def rollback(self, connection: sqlite3.Connection) -> None:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        """Undo what is open; never raises."""
+        if not self._distrusted:
+            try:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            except (sqlite3.Error, MemoryError):
+                self._distrusted = True
+        if self._distrusted:
+            self._replace()
 
-    def checkpoint(self, connection: sqlite3.Connection) -> None:
-        """Move the log into the database and cut it to nothing, waiting up to a second for readers.
+    def _replace(self) -> None:
+        self._distrusted = False
+        with contextlib.suppress(sqlite3.Error, MemoryError):  # it is closed, at the least
+            self._renew()
 
-        TRUNCATE takes the write lock before it looks at the log, which PASSIVE does not: see the
-        reason in `files`.
+    def repeat_checkpoint(self, connection: sqlite3.Connection) -> None:
+        """What somebody was in the way of, once more; not within a transaction."""
+        if self.checkpoints.overdue and not connection.in_transaction:
+            self._checkpoint(connection)
+
+    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+        self._distrusted = not self.checkpoints.run(connection)
+        self.rollback(connection)
+
+    def _make_sure(self, error: Exception) -> None:
+        """See to it that what a failed COMMIT has written does not come to life again.
+
+        Its pages may lie complete in the log, where the recovery after a crash would take them for
+        committed. The next commit is written over them; so make one, of nothing.
         """
-        limit = self._database.config.checkpoint_bytes
-        connection.execute("PRAGMA busy_timeout=1000")
         try:
-            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        except sqlite3.OperationalError as error:
-            logger.warning("checkpoint failed: %s", error)
-            busy = 1
-        finally:
-            connection.execute("PRAGMA busy_timeout=0")
-        if not busy:
-            self._checkpoint_at = limit
-            return
-        # Somebody reads an old snapshot. Try again when the log has grown by as much again.
-        size = self._database.wal_bytes()
-        self._checkpoint_at = size + limit
-        if size > 8 * limit:
-            logger.warning(
-                "the write-ahead log has grown to %d bytes: a reader keeps it from shrinking", size
-            )
+            connection = self._renew()
+            # With a rollback journal, its removal may have been what failed: it was committed.
+            if not self._database.config.wal_mode:
+                raise sqlite3.OperationalError("there is no log to write to")
+            insist(connection, "BEGIN IMMEDIATE", self._patience)
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            connection.execute(f"PRAGMA user_version={version}")
+            insist(connection, "COMMIT", self._patience)
+        except (sqlite3.Error, MemoryError):
+            self._replace()
+            raise OutcomeUnknownError(
+                "the disk failed during COMMIT, and again when the transaction was to be undone: "
+                f"after a crash it may be there or not ({getattr(error, 'sqlite_errorname', '')})"
+            ) from error
+
+
+def _problem(error: Exception, statement: Statement | None) -> PersistenceError:
+    problem = translate(error, statement)
+    if problem is not error:
+        problem.__cause__ = error
+    return problem
+
+
+def _is_refused(error: Exception) -> bool:
+    """Whether a COMMIT that failed with this cannot have written its last page."""
+    name = getattr(error, "sqlite_errorname", None) or ""
+    return name.startswith(("SQLITE_BUSY", "SQLITE_CONSTRAINT", "SQLITE_FULL"))
+
+
+def _was_undone(error: Exception) -> bool:
+    """Whether the failed statement has left nothing: SQLite refused it, or never saw it.
+
+    Otherwise it was done, and the driver failed to bring home what it answered.
+    """
+    return bool(getattr(error, "sqlite_errorname", None)) or isinstance(
+        error, (OverflowError, UnicodeEncodeError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+    )
 
 
 def insist(connection: sqlite3.Connection, sql: str, patience: float) -> None:
@@ -141,6 +233,10 @@ def insist(connection: sqlite3.Connection, sql: str, patience: float) -> None:
             busy = error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
             if not busy or time.monotonic() >= deadline:
                 raise
-            time.sleep(random.uniform(0.0001, 0.0015))  # noqa: S311
+            _pause()
         else:
             return
+
+
+def _pause() -> None:
+    time.sleep(random.uniform(0.0001, 0.0015))  # noqa: S311

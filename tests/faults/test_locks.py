@@ -1,0 +1,238 @@
+"""Rows 28 and 29: who may touch the file, where it may lie, and how it is checkpointed."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast import PersistenceConnectionError, create_backend
+from holdfast.engines.sqlite import files
+
+from .preload import Shims
+from .scorecard import FULL, SEED, Ledger, Record, sized
+
+#: A writer of ours, or one on the bare driver that leaves checkpoints to SQLite. Each acknowledged
+#: key is a line.
+_WRITE = """
+import asyncio, os, random, sqlite3, sys, time
+
+async def ours(url, name, seconds):
+    from holdfast import Task, create_backend
+    backend = create_backend(url)
+    await backend.connect()
+    end = time.time() + seconds
+    async def writer(number):
+        turn = 0
+        while time.time() < end:
+            turn += 1
+            key = f"{name}-{number}-{turn}"
+            await backend.set_setting(key, "v" * 600)
+            os.write(1, f"{key}\\n".encode())
+            await asyncio.sleep(random.uniform(0, 0.01))
+    await asyncio.gather(*(writer(n) for n in range(2)))
+    await backend.disconnect()
+
+def bare(path, name, seconds):
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA wal_autocheckpoint=10")
+    turn, end = 0, time.time() + seconds
+    while time.time() < end:
+        turn += 1
+        key = f"{name}-{turn}"
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(
+            "INSERT INTO settings VALUES ('default', 'n', ?, ?, '')", (key, "v" * 600)
+        )
+        connection.execute("COMMIT")
+        os.write(1, f"{key}\\n".encode())
+        time.sleep(random.uniform(0, 0.01))
+
+where, name, seconds, kind = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
+if kind == "ours":
+    asyncio.run(ours(f"sqlite:///{where}?checkpoint_bytes=20000", name, seconds))
+else:
+    bare(where, name, seconds)
+"""
+
+
+async def _round(shims: Shims, path: Path, kind: str, seconds: float, seed: int) -> dict[str, int]:
+    """Two processes write under delays; broken promises, and whether the file is sound."""
+    environment = shims.environment("delay", HOLDFAST_SEED=seed)
+    writers = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _WRITE, str(path), name, str(seconds), kind,
+            env=environment, stdout=asyncio.subprocess.PIPE,
+        )
+        for name in ("a", "b")
+    ]  # fmt: skip
+    outputs = [output for output, _ in [await writer.communicate() for writer in writers]]
+    assert [writer.returncode for writer in writers] == [0, 0]
+    ledger = Ledger(acked={key for output in outputs for key in output.decode().split()})
+    verdict = {"corrupt": 0, "acked": len(ledger.acked)}
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            verdict["corrupt"] = int(
+                connection.execute("PRAGMA integrity_check").fetchone() != ("ok",)
+            )
+            stored = [row[0] for row in connection.execute("SELECT key FROM settings")]
+    except sqlite3.DatabaseError:
+        verdict["corrupt"] = 1
+        stored = []
+    return verdict | ledger.verdict(stored)
+
+
+async def _rounds(
+    shims: Shims, template: bytes, place: Path, kind: str, rounds: int, seconds: float
+) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for number in range(rounds):
+        path = place / f"{kind}-{number}.db"
+        path.write_bytes(template)
+        for name, count in (
+            await _round(shims, path, kind, seconds, SEED * 1_000 + number)
+        ).items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+@pytest.fixture
+def template(sqlite_template: Path) -> bytes:
+    """A migrated database that nobody has open."""
+    return sqlite_template.read_bytes()
+
+
+async def _checkpoints_of(path: Path, patch: pytest.MonkeyPatch) -> tuple[set[str], set[int]]:
+    """The checkpoints that were asked for, and `wal_autocheckpoint` of every connection."""
+    asked: set[str] = set()
+    automatic: list[int] = []
+    open_ = files.Database._open
+
+    def note(sql: str) -> None:
+        if "wal_checkpoint" in sql.lower():
+            asked.add(sql)
+
+    def opened(database: files.Database, **options: Any) -> sqlite3.Connection:
+        connection = open_(database, **options)
+        automatic.append(connection.execute("PRAGMA wal_autocheckpoint").fetchone()[0])
+        connection.set_trace_callback(note)
+        return connection
+
+    with patch.context() as context:
+        context.setattr(files.Database, "_open", opened)
+        backend = create_backend(f"sqlite:///{path}?checkpoint_bytes=20000")
+        await backend.connect()
+        await backend.migrate()
+        for n in range(40):
+            await backend.set_setting(f"k{n}", "v" * 600)
+        await backend.disconnect()
+    assert len(automatic) >= 4  # the writer, the readers, and the one that migrates
+    return asked, set(automatic)
+
+
+async def test_row_28_a_sqlite_that_loses_rows_at_checkpoints(
+    shims: Shims,
+    template: bytes,
+    tmp_path: Path,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, automatic = await _checkpoints_of(tmp_path / "traced.db", monkeypatch)
+    with closing(sqlite3.connect(tmp_path / "traced.db")) as stock:
+        control = stock.execute("PRAGMA wal_autocheckpoint").fetchone()[0]
+    rounds, seconds = sized(1, 200), float(sized(1, 5))
+    total = await _rounds(shims, template, tmp_path, "ours", rounds, seconds)
+    bare = ""
+    if FULL:
+        bare = str(await _rounds(shims, template, tmp_path, "bare", rounds, seconds))
+    with monkeypatch.context() as context:
+        context.setattr(files, "_file_system", lambda _: "nfs4")
+        backend = create_backend(f"sqlite:///{tmp_path}/far.db")
+        with pytest.raises(PersistenceConnectionError, match="network file system"):
+            await backend.connect()
+    record(
+        28,
+        f"SQLite {sqlite3.sqlite_version}, two writers, delays",
+        f"{rounds} rounds: {total}; checkpoints asked for: {', '.join(asked)}; nfs4 refused",
+        f"a stock connection checkpoints by itself after {control} pages, as PASSIVE does",
+        bare,
+    )
+    acked = total.pop("acked")
+    assert acked > 5 * rounds
+    assert set(total.values()) == {0}
+    assert asked == {"PRAGMA wal_checkpoint(TRUNCATE)"}
+    assert automatic == {0}
+    assert control > 0
+
+
+_WORK = """
+import asyncio, sys
+from holdfast import Task, create_backend
+from holdfast.cli.app import app
+
+url, backup, careless = sys.argv[1:]
+
+async def work():
+    backend = create_backend(url + "?checkpoint_bytes=20000")
+    await backend.connect()
+    await backend.migrate()
+    for n in range(30):
+        await backend.tasks.save(Task(
+            id=str(n), title="t", description="d", type="admin", project="p", created_by="m"
+        ))
+    async with backend.transaction() as tx:
+        await tx.tasks.delete("1")
+    await backend.tasks.list_tasks()
+    if careless:
+        open(url.removeprefix("sqlite:///"), "rb").close()
+    await backend.disconnect()
+
+asyncio.run(work())
+for arguments in (["migrate"], ["status"], ["backup", backup], ["doctor", "--thorough"]):
+    try:
+        app([*arguments, "--url", url], standalone_mode=False)
+    except SystemExit:
+        pass
+"""
+
+
+async def _closes(shims: Shims, place: Path, careless: str) -> list[str]:
+    """Who closed a descriptor of the database; "sqlite" for each that SQLite opened itself."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _WORK, f"sqlite:///{place}/org.db", str(place / "backup"), careless,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env=shims.environment(
+            "closes", HOLDFAST_DATABASE=place / "org.db", HOLDFAST_CLOSES=place / "closes"
+        ),
+    )  # fmt: skip
+    output = (await process.communicate())[0].decode()
+    assert process.returncode == 0, output
+    assert (place / "backup").exists(), output
+    return (place / "closes").read_text().splitlines()
+
+
+async def test_row_29_nobody_else_opens_the_file(
+    shims: Shims, tmp_path: Path, record: Record
+) -> None:
+    for name in ("ours", "careless"):
+        (tmp_path / name).mkdir()
+    closes = await _closes(shims, tmp_path / "ours", "")
+    control = await _closes(shims, tmp_path / "careless", "open")
+    foreign, careless = ([c for c in each if c != "sqlite"] for each in (closes, control))
+    record(
+        29,
+        "closes of the database behind SQLite",
+        f"{len(foreign)}, while SQLite opened {closes.count('sqlite')} files: connect, migrate, "
+        "save, transaction, list, status, backup, doctor",
+        f"open(path).close() was seen {len(careless)} times",
+    )
+    assert closes.count("sqlite") > 10
+    assert foreign == []
+    assert careless == ["foreign database"]
