@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import Table, bindparam, func, select
 
 from holdfast import changes, checks, migrations
 from holdfast.backend.protocol import (
@@ -24,15 +25,21 @@ from holdfast.backend.transaction import Transaction
 from holdfast.binding import Models
 from holdfast.changes import Watch
 from holdfast.engines.base import Engine, EngineStats, Session, Statement
-from holdfast.errors import InvalidArgumentError, PersistenceConnectionError
+from holdfast.errors import (
+    InvalidArgumentError,
+    PersistenceConnectionError,
+    TenantIsolationError,
+)
 from holdfast.extending.extension import Extension
 from holdfast.migrations import HOLDFAST, Chain
 from holdfast.operations import Operations
 from holdfast.repositories.base import Repository
+from holdfast.schema.meta import TENANT
 
 __all__ = ["Backend", "Core"]
 
 R = TypeVar("R", bound=Repository)
+T = TypeVar("T")
 
 logger = logging.getLogger("holdfast")
 
@@ -154,6 +161,12 @@ class Backend(PersistenceBackend):
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         return self._transaction()
 
+    async def atomically(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        def on(session: Session) -> Awaitable[T]:
+            return work(Transaction(session, self._tenant, self._core.make))
+
+        return await self._engine().atomically(on)
+
     def stats(self) -> EngineStats:
         return self._engine().stats()
 
@@ -167,9 +180,9 @@ class Backend(PersistenceBackend):
         ]
         for table in sorted(declared, key=lambda table: table.name):
             if table.name in sizes:
-                count = select(func.count()).select_from(table)
-                row = await engine.get(Statement(f"{table.name}.count", count, (), table), ())
-                tables[table.name] = TableStatus(row[0] if row else 0, sizes[table.name])
+                tables[table.name] = TableStatus(
+                    await self._count(engine, table), sizes[table.name]
+                )
         return Status(
             **about,
             revision=await migrations.current(engine),
@@ -181,6 +194,15 @@ class Backend(PersistenceBackend):
             tables=tables,
             stats=engine.stats(),
         )
+
+    async def _count(self, engine: Engine, table: Table) -> int:
+        """The rows of all tenants; of this one where the database shows its role no others."""
+        all_rows, own_rows = _counts(table)
+        try:
+            row = await engine.get(all_rows, ())
+        except TenantIsolationError:
+            row = await engine.get(own_rows, (self._tenant,))
+        return row[0] if row else 0
 
     async def schema_drift(self) -> Sequence[str]:
         return await migrations.check(self._engine(), self._core.chains)
@@ -214,8 +236,7 @@ class Backend(PersistenceBackend):
 
     @property
     def operations(self) -> Operations:
-        tables = [t for chain in self._core.chains for t in chain.metadata.sorted_tables]
-        return Operations(self._engine, tables)
+        return Operations(self._engine, self._core.chains)
 
     def _engine(self) -> Engine:
         if not self._core.connected:
@@ -230,3 +251,11 @@ class Backend(PersistenceBackend):
         if kind not in self._made:
             self._made[kind] = self._core.make(kind, engine, self._tenant)
         return cast("R", self._made[kind])
+
+
+@functools.cache
+def _counts(table: Table) -> tuple[Statement, Statement]:
+    """Of every tenant's rows, and of one's. Made once: an engine keeps what it compiled."""
+    name, count = f"{table.name}.count", select(func.count()).select_from(table)
+    own = count.where(table.c[TENANT] == bindparam(TENANT, type_=table.c[TENANT].type))
+    return Statement(name, count, (), table), Statement(name, own, (TENANT,), table)

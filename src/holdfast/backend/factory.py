@@ -10,8 +10,11 @@ from holdfast.backend.core import Backend, Core
 from holdfast.backend.protocol import PersistenceBackend
 from holdfast.binding import Models
 from holdfast.config import PersistenceConfig, PostgresConfig, SQLiteConfig
+from holdfast.config.models import EngineConfig
 from holdfast.engines.base import Engine
 from holdfast.engines.sqlite.engine import SQLiteEngine
+from holdfast.engines.telemetry import Attributes
+from holdfast.engines.trace import traced
 from holdfast.errors import PersistenceConnectionError
 from holdfast.extending.extension import Extension, attached
 
@@ -28,9 +31,13 @@ class _EngineBackend(Backend):
         tenant: str,
         entities: Entities | None,
         extensions: Sequence[Extension],
+        config: EngineConfig | None = None,
+        identity: Attributes | None = None,
     ) -> None:
         models = Models(entities) if entities else None
-        super().__init__(Core(engine, models, attached(extensions)), tenant)
+        slow_seconds = (config or EngineConfig()).slow_statement_seconds
+        watched = traced(engine, slow_seconds, identity or {"db.system.name": engine.name})
+        super().__init__(Core(watched, models, attached(extensions)), tenant)
 
 
 class SQLitePersistenceBackend(_EngineBackend):
@@ -44,7 +51,8 @@ class SQLitePersistenceBackend(_EngineBackend):
         entities: Entities | None = None,
         extensions: Sequence[Extension] = (),
     ) -> None:
-        super().__init__(SQLiteEngine(config), tenant, entities, extensions)
+        identity = {"db.system.name": "sqlite", "db.namespace": config.path}
+        super().__init__(SQLiteEngine(config), tenant, entities, extensions, config, identity)
 
 
 class PostgresPersistenceBackend(_EngineBackend):
@@ -64,7 +72,13 @@ class PostgresPersistenceBackend(_EngineBackend):
             raise PersistenceConnectionError(
                 f"PostgreSQL needs the package {error.name}: pip install 'holdfast[postgres]'"
             ) from error
-        super().__init__(PostgresEngine(config), tenant, entities, extensions)
+        identity: Attributes = {
+            "db.system.name": "postgresql",
+            "db.namespace": config.database,
+            "server.address": config.host,
+            "server.port": config.port,
+        }
+        super().__init__(PostgresEngine(config), tenant, entities, extensions, config, identity)
 
 
 def create_backend(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from holdfast.backend.transaction import Transaction
 from holdfast.changes import Watch
@@ -16,10 +16,15 @@ from holdfast.repositories import Repositories
 
 __all__ = ["ExtensionStatus", "PersistenceBackend", "Status", "TableStatus"]
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class TableStatus:
-    """Rows of all tenants, and bytes on disk with indexes (``None`` if the engine cannot tell)."""
+    """Rows of all tenants, and bytes on disk with indexes (``None`` if the engine cannot tell).
+
+    Where row-level security holds the role to one tenant, the rows are the backend's tenant's.
+    """
 
     rows: int
     bytes: int | None
@@ -55,7 +60,12 @@ class PersistenceBackend(Repositories, Protocol):
         """Open the database; idempotent; does not migrate. `PersistenceConnectionError`."""
 
     async def disconnect(self) -> None:
-        """Finish what was accepted and close; safe when not connected, never raises."""
+        """Refuse what comes, finish what was accepted, and close; safe when not connected.
+
+        Calls and open transactions are waited for up to ``drain_timeout_seconds``, then ended: a
+        write in flight gets `OutcomeUnknownError`, everything else `PersistenceConnectionError`.
+        Raises nothing; cancelled, it ends them at once, closes all the same and is cancelled then.
+        """
 
     async def health_check(self) -> bool:
         """Whether the database answers within the pool's deadline; never raises."""
@@ -100,6 +110,14 @@ class PersistenceBackend(Repositories, Protocol):
         Leaving by an exception rolls back. After a statement failed, the transaction can only be
         left: put what may fail into ``async with tx.transaction()``, a savepoint. On SQLite a
         transaction holds the only writer, so keep it short.
+        """
+
+    async def atomically(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """``work(tx)``'s value, from a transaction that is run again if it lost against another.
+
+        That is after `SerializationFailureError` (a deadlock, for one), with pauses, a few times
+        and within the pool's deadline. ``work`` must be safe to run twice: what it does beside
+        ``tx`` is not undone. Everything else is as in `transaction`.
         """
 
     @property

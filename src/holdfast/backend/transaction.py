@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
@@ -14,6 +14,7 @@ from holdfast.repositories.base import Repository
 __all__ = ["Transaction"]
 
 R = TypeVar("R", bound=Repository)
+T = TypeVar("T")
 
 #: Makes a repository of a kind on a session for a tenant.
 Maker = Callable[[type[Any], Session, str], Any]
@@ -33,6 +34,11 @@ class Transaction(Repositories):
         """A savepoint: what fails inside it can be caught outside of it."""
         async with self._session.transaction() as session:
             yield Transaction(session, self._tenant, self._make)
+
+    async def atomically(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """``work`` in a savepoint, run once: what loses against others is the whole transaction."""
+        async with self.transaction() as inner:
+            return await work(inner)
 
     def for_tenant(self, tenant: str) -> Transaction:
         """The same transaction for another tenant's records."""

@@ -24,6 +24,7 @@ from pydantic import AfterValidator, SecretStr, ValidationError, model_validator
 
 from holdfast.config.models import (
     Config,
+    EngineConfig,
     NotBlankStr,
     PostgresConfig,
     SQLiteConfig,
@@ -34,7 +35,7 @@ from holdfast.config.sources import explain, libpq_defaults, read_environment, r
 from holdfast.config.urls import read_url, write_url
 from holdfast.errors import InvalidArgumentError
 
-__all__ = ["PersistenceConfig", "PostgresConfig", "SQLiteConfig", "SSLMode"]
+__all__ = ["EngineConfig", "PersistenceConfig", "PostgresConfig", "SQLiteConfig", "SSLMode"]
 
 
 class PersistenceConfig(Config):

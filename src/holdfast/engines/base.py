@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Table
+
+from holdfast.engines.figures import (
+    BatchStats,
+    EngineStats,
+    Failover,
+    PoolStats,
+    ReplicaStats,
+    RetryStats,
+)
+from holdfast.engines.upkeep import Upkeep
 
 __all__ = [
     "CHUNK",
@@ -16,8 +26,11 @@ __all__ = [
     "BatchStats",
     "Engine",
     "EngineStats",
+    "Failover",
     "Log",
     "PoolStats",
+    "ReplicaStats",
+    "RetryStats",
     "Row",
     "Session",
     "Statement",
@@ -45,7 +58,9 @@ class Statement:
 
     ``parameters`` is the order in which its arguments are passed. ``confirm``, on an insert that
     must not overwrite, reads back what the insert writes: after a lost connection it tells an
-    insert that had been committed from a duplicate.
+    insert that had been committed from a duplicate. ``replica``: outside of transactions a replica
+    may answer this read, which then includes what this process wrote, but not always what others
+    did. Never for a read that decides about a write.
     """
 
     name: str
@@ -53,6 +68,7 @@ class Statement:
     parameters: tuple[str, ...]
     table: Table = field(repr=False)
     confirm: Statement | None = field(default=None, repr=False)
+    replica: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -98,6 +114,14 @@ class Session(Protocol):
     async def returning(self, statement: Statement, arguments: tuple[Any, ...]) -> Sequence[Row]:
         """Any write with ``RETURNING``, durable on return."""
 
+    async def atomically(self, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
+        """``work``'s value, from a transaction of its own; durable on return.
+
+        Run again, from the start, when the transaction lost against another one: a few times, and
+        no later than the pool's deadline. Inside a transaction it is a savepoint and run once:
+        what lost there is the whole.
+        """
+
     def transaction(self) -> AbstractAsyncContextManager[TransactionScope]:
         """One connection for everything inside; committed on leaving, rolled back on an exception.
 
@@ -113,43 +137,7 @@ class TransactionScope(Session, Protocol):
         """Roll back on leaving, without an error."""
 
 
-@dataclass(slots=True)
-class BatchStats:
-    """``items`` went out in ``batches``; the ratio is what group commit or coalescing saved."""
-
-    batches: int = 0
-    items: int = 0
-    largest: int = 0
-
-    def count(self, size: int) -> None:
-        self.batches += 1
-        self.items += size
-        self.largest = max(self.largest, size)
-
-
-@dataclass(slots=True)
-class PoolStats:
-    """Connections of this process. Waits are callers that found none free."""
-
-    size: int = 0
-    busy: int = 0
-    idle: int = 0
-    waiting: int = 0
-    opened: int = 0
-    lost: int = 0
-
-
-@dataclass(slots=True)
-class EngineStats:
-    """Since ``connect``: ``commits`` that carried ``writes``, and how reads travelled."""
-
-    commits: int = 0
-    writes: BatchStats = field(default_factory=BatchStats)
-    reads: BatchStats = field(default_factory=BatchStats)
-    pool: PoolStats = field(default_factory=PoolStats)
-
-
-class Engine(Session, Protocol):
+class Engine(Session, Upkeep, Protocol):
     """One database, spoken to from one event loop."""
 
     name: str
@@ -162,6 +150,12 @@ class Engine(Session, Protocol):
 
     async def ping(self) -> bool:
         """Whether the database answers within the pool's deadline."""
+
+    def snapshot(self) -> AbstractAsyncContextManager[TransactionScope]:
+        """As `transaction`, for reads only: all of them see the database as it was at one moment.
+
+        It keeps no writer waiting, but what is deleted meanwhile takes up space until it ends.
+        """
 
     def follow(
         self, log: Log, tenant: str, names: str, *, after: int | None, pause: float
@@ -183,8 +177,9 @@ class Engine(Session, Protocol):
 
         For migrations and inspection: a direct connection outside the pool, without the
         statement deadline, closed afterwards. ``exclusive`` keeps every other exclusive run away,
-        also of other processes; ``work`` must then look again at what it decided by. What the
-        driver raises, also inside ``work``, comes as a Holdfast error.
+        also of other processes; ``work`` must then look again at what it decided by, and bear to be
+        run again from the start: it is rolled back rather than keep others waiting for a table.
+        What the driver raises, also inside ``work``, comes as a Holdfast error.
         """
 
     async def describe(self) -> Mapping[str, str]:

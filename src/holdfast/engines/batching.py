@@ -18,6 +18,9 @@ from holdfast.errors import OutcomeUnknownError, PersistenceConnectionError, Poo
 
 __all__ = ["Batcher", "Request"]
 
+#: Groups that are remembered before those at rest are forgotten.
+_MANY_GROUPS = 1_000
+
 
 class Request:
     """One caller's statement on its way; answered exactly once, after its commit."""
@@ -114,9 +117,7 @@ class Batcher:
         loop = self._loop
         request = Request(statement, arguments, kind, loop.create_future(), loop.time())
         key = self._group(request)
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = _Group(key)
+        group = self._groups.get(key) or self._new_group(key)
         group.queue.append(request)
         if len(group.queue) == 1 and group.in_flight < self._width:
             self._ready.append(group)
@@ -133,9 +134,7 @@ class Batcher:
         self._home.check()
         if self._closed:
             raise PersistenceConnectionError("the backend is disconnecting")
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = _Group(key)
+        group = self._groups.get(key) or self._new_group(key)
         if group.queue or group.in_flight or group.latest > 1:
             return False
         group.in_flight += 1
@@ -161,6 +160,13 @@ class Batcher:
     @property
     def waiting(self) -> int:
         return sum(len(group.queue) for group in self._groups.values())
+
+    def _new_group(self, key: Hashable) -> _Group:
+        if len(self._groups) >= _MANY_GROUPS:  # there may be one for each tenant
+            busy = {k: g for k, g in self._groups.items() if g.queue or g.in_flight}
+            self._groups = busy
+        group = self._groups[key] = _Group(key)
+        return group
 
     def _start_lane(self) -> bool:
         if self._running >= self._lanes or not self._ready:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import (
     BindParameter,
     Boolean,
+    ColumnElement,
     Dialect,
     Insert,
     TypeDecorator,
@@ -26,12 +27,23 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import Grouping
 
 from holdfast.engines.base import Row, Statement
+from holdfast.schema.meta import TENANT
 
-__all__ = ["CompiledStatement", "Compiler"]
+__all__ = ["CompiledStatement", "Compiler", "tenant_of"]
 
 Converter = Callable[[Any], Any]
+
+#: What a statement's parameter for the tenant may be called.
+_TENANTS = ("tenant", "new_tenant")
+
+
+def tenant_of(statement: Statement) -> int | None:
+    """The place of the tenant among the arguments; ``None`` if the statement names none."""
+    places = [n for n, name in enumerate(statement.parameters) if name in _TENANTS]
+    return places[0] if places else None
 
 
 class CompiledStatement:
@@ -48,10 +60,19 @@ class CompiledStatement:
 
 
 class Compiler:
-    """Compiles each statement once."""
+    """Compiles each statement once.
 
-    def __init__(self, dialect: Dialect) -> None:
+    ``bind`` makes of a tenant SQL that names him to the database, answers a text and lasts as long
+    as the transaction. With it every statement names its tenant itself, before it looks at a row.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        bind: Callable[[ColumnElement[Any]], ColumnElement[str]] | None = None,
+    ) -> None:
         self._dialect = dialect
+        self._bind = bind
         self._compiled: dict[Statement, CompiledStatement] = {}
         self._many: dict[Statement, str] = {}
 
@@ -61,7 +82,7 @@ class Compiler:
             compiled = self._compiled[statement] = CompiledStatement(
                 len(self._compiled),
                 statement,
-                self._compile(statement.expression, statement.parameters),
+                self._compile(self._naming(statement), statement.parameters),
             )
         return compiled
 
@@ -71,6 +92,19 @@ class Compiler:
         if sql is None:
             sql = self._many[statement] = self._over_arrays(statement)
         return sql
+
+    def _naming(self, statement: Statement) -> Any:
+        """The statement's expression, naming its tenant where that is asked for."""
+        place = tenant_of(statement)
+        if self._bind is None or place is None:
+            return statement.expression
+        expression, column = statement.expression, statement.table.c[TENANT]
+        tenant = self._bind(BindParameter(statement.parameters[place], type_=column.type))
+        if isinstance(expression, Insert):
+            # The row is put together before its policy looks at it. (Not inline, SQLAlchemy would
+            # have the key answered, which it does not know beforehand.)
+            return expression.values({TENANT: tenant}).inline()
+        return _gated(expression, tenant)
 
     def _compile(self, expression: Any, parameters: tuple[str, ...]) -> SQLCompiler:
         keys = list(parameters) if isinstance(expression, Insert) else None
@@ -83,7 +117,8 @@ class Compiler:
 
         A read answers rows that end in ``n``, the position (from 1) of the call they belong to. The
         ``OFFSET 0`` keeps the planner from turning one index look-up per call into a join over
-        the whole table when it does not know the table's size yet.
+        the whole table when it does not know the table's size yet. Where statements name their
+        tenant, all the calls are one tenant's.
         """
         expression = statement.expression
         types = _parameter_types(statement)
@@ -91,8 +126,9 @@ class Compiler:
         calls = arrays.table_valued(
             *(column(n, t) for n, t in types.items()), with_ordinality="n"
         ).render_derived()
+        many: Any
         if isinstance(expression, Insert):
-            many: Any = expression.from_select(list(types), select(*(calls.c[n] for n in types)))
+            many = select(*(calls.c[n] for n in types))
         else:
 
             def from_calls(element: Any, **_: Any) -> Any:
@@ -101,10 +137,25 @@ class Compiler:
             one = visitors.replacement_traverse(expression, {}, from_calls)
             rows = one.offset(literal_column("0")).lateral("r")
             many = select(*rows.c, calls.c.n).select_from(calls.join(rows, true()))
+        place = tenant_of(statement)
+        if self._bind is not None and place is not None:
+            name = statement.parameters[place]
+            array = Grouping(BindParameter(name, type_=ARRAY(types[name])))
+            many = _gated(many, self._bind(array[literal_column("1")]))
+        if isinstance(expression, Insert):
+            many = expression.from_select(list(types), many)
         compiled = self._compile(many, ())
         if compiled.positiontup != list(types):  # pragma: no cover - a guard for new statements
             raise AssertionError(f"{statement.name}: arrays out of order: {compiled.positiontup}")
         return compiled.string
+
+
+def _gated(expression: Any, tenant: ColumnElement[str]) -> Any:
+    """The expression behind a condition that holds of no row in particular.
+
+    PostgreSQL looks at such a condition once, above everything that reads rows.
+    """
+    return expression.where(select(tenant).scalar_subquery().is_not(None))
 
 
 def _parameter_types(statement: Statement) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from enum import Enum, auto
 from typing import Any, Protocol, TypeVar
 
-from holdfast.engines.base import Row, Statement
-from holdfast.errors import PersistenceError, QueryError
+from holdfast.engines.base import Row, Statement, TransactionScope
+from holdfast.engines.repeating import in_transaction
+from holdfast.errors import PersistenceError, QueryError, SerializationFailureError
 
 __all__ = ["Kind", "Link", "TransactionSession", "begin_on", "own", "transaction_on"]
 
@@ -111,6 +112,9 @@ class TransactionSession:
         rows: Sequence[Row] = await self._run(Kind.RETURNING, statement, arguments)
         return rows
 
+    async def atomically(self, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
+        return await in_transaction(self.transaction(), work)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[TransactionSession]:
         name = f"holdfast_{self._depth + 1}"
@@ -163,7 +167,9 @@ class TransactionSession:
 def _failed_before(error: BaseException) -> QueryError:
     # PostgreSQL refuses everything after a failed statement; so do we on every engine, or code
     # that works on one would lose writes on the other.
-    failed = QueryError(
+    # Who lost against another transaction has to run this one again, whoever caught the error.
+    kind = SerializationFailureError if isinstance(error, SerializationFailureError) else QueryError
+    failed = kind(
         "a statement of this transaction failed, so nothing of it can be committed; "
         "to survive a failure, put the statement into a nested `async with tx.transaction()`"
     )

@@ -56,6 +56,7 @@ from holdfast.schema.meta import (
     unique,
     unique_index,
 )
+from holdfast.schema.retention import Retention
 from holdfast.schema.types import FLAG, INTEGER, REAL, STRING, JsonText, Timestamp
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "NotBlankStr",
     "Records",
     "Repository",
+    "Retention",
     "Row",
     "Session",
     "Sha256",

@@ -16,12 +16,16 @@ from sqlalchemy import Connection
 from holdfast.engines.base import Engine
 from holdfast.errors import MigrationError, PersistenceError
 from holdfast.migrations.chain import HOLDFAST, Chain, Revision
+from holdfast.schema import policies
 from holdfast.schema.recorders import is_recorder, kept
 from holdfast.schema.triggers import TRIGGERS, existing
 
 __all__ = ["check", "current", "downgrade", "head", "history", "migrate", "migration_sql"]
 
 T = TypeVar("T")
+
+#: The SQLSTATE of a privilege that the database role does not have.
+_NO_PRIVILEGE = "42501"
 
 #: Chains in the order in which they are run; Holdfast's is always the first.
 Chains = Sequence[Chain]
@@ -36,8 +40,11 @@ async def migrate(engine: Engine, chains: Chains = (HOLDFAST,)) -> None:
     of this code, else `MigrationError`.
     """
 
+    tables = [table for chain in chains for table in chain.metadata.tables.values()]
+
     def done(connection: Connection) -> bool:
-        return all(chain.stands_at_head(connection) for chain in chains)
+        at_head = all(chain.stands_at_head(connection) for chain in chains)
+        return at_head and not policies.lacking(connection, tables)
 
     if await run(engine, done):
         return  # the usual start of a process: no lock taken
@@ -48,7 +55,15 @@ async def migrate(engine: Engine, chains: Chains = (HOLDFAST,)) -> None:
                 continue
             with failing(chain), kept(connection):
                 command.upgrade(chain.config(connection=connection), "head")
-            logger.info("%smigrated to revision %s", chain.place, chain.head())
+                policies.protect(connection, chain.version_table)
+            logger.info(
+                "%smigrated to revision %s",
+                chain.place,
+                chain.head(),
+                extra={"chain": chain.name, "revision": chain.head()},
+            )
+        # Behind the last chain: an extension's tables get theirs when Holdfast learns of policies.
+        policies.enforce(connection, tables)
 
     await run(engine, upgrade, exclusive=True)
 
@@ -93,6 +108,9 @@ async def check(engine: Engine, chains: Chains = (HOLDFAST,)) -> Sequence[str]:
         stored = {name for name in existing(connection) if not is_recorder(name)}
         found += [f"missing trigger {name}" for name in TRIGGERS if name not in stored]
         found += [f"unknown trigger {name}" for name in sorted(stored) if name not in TRIGGERS]
+        tables = [table for chain in chains for table in chain.metadata.tables.values()]
+        found += [f"missing policy of {name}" for name in policies.lacking(connection, tables)]
+        found += [f"unknown policy {name}" for name in policies.strange(connection, tables)]
         return found
 
     return await run(engine, compare)
@@ -118,6 +136,9 @@ def migration_sql(dialect: str, *, revisions: str = "head", chains: Chains = (HO
         config.output_buffer = output
         with failing(chain):
             command.upgrade(config, revisions, sql=True)
+        if revisions.rpartition(":")[2] == "head":
+            made = policies.creation(dialect, chain.metadata.tables.values())
+            output.writelines(f"{statement};\n\n" for statement in made)
     return output.getvalue()
 
 
@@ -137,10 +158,24 @@ def failing(chain: Chain) -> Iterator[None]:
     except CommandError as error:
         raise MigrationError(f"{chain.place}{error}") from error
     except Exception as error:  # a revision is code: it can raise anything
-        # SQLAlchemy's text quotes the statement and its parameters; the cause keeps them.
-        reason = type(getattr(error, "orig", None) or error).__name__
-        detail = f": {error}" if isinstance(error, PersistenceError) else f" ({reason})"
-        raise MigrationError(f"{chain.place}the migration failed and was undone{detail}") from error
+        raise MigrationError(
+            f"{chain.place}the migration failed and was undone{_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if getattr(cause, "sqlstate", None) == _NO_PRIVILEGE:
+            return (
+                ": the database role must own the tables, and may create in their schema; migrate "
+                "as the owner, or as the migrator that `holdfast roles` makes"
+            )
+        cause = cause.__cause__
+    if isinstance(error, PersistenceError):
+        return f": {error}"
+    # SQLAlchemy's text quotes the statement and its parameters; the cause keeps them.
+    return f" ({type(getattr(error, 'orig', None) or error).__name__})"
 
 
 def _describe(item: Any) -> str:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
 
-from sqlalchemy import Table
+from pydantic import SecretStr
 
-from holdfast.engines.base import Engine
+from holdfast.engines.base import Engine, Failover
+from holdfast.engines.upkeep import Finding
+from holdfast.migrations import Chain
+from holdfast.operations import backup, doctor, exports, retention, roles, tenants
+from holdfast.operations.backup import Backup
+from holdfast.operations.portable import Export
+from holdfast.operations.retention import Pruned, RetentionPolicy
 
 __all__ = ["Operations"]
 
@@ -17,7 +26,127 @@ class Operations:
     The database's role must see every tenant: the owner's does, the runtime role's does not.
     """
 
-    def __init__(self, engine: Callable[[], Engine], tables: Sequence[Table]) -> None:
+    def __init__(self, engine: Callable[[], Engine], chains: Sequence[Chain]) -> None:
         self._engine = engine
+        self._chains = chains
         #: Of Holdfast and of the extensions; who is referred to comes before who refers.
-        self._tables = tables
+        self._tables = [table for chain in chains for table in chain.metadata.sorted_tables]
+
+    async def backup(self, target: str | os.PathLike[str]) -> Backup:
+        """Copy the database, as it is at one moment, into a new file with a manifest beside it.
+
+        Writers go on. The file has its name only when it is complete, synced, and its rows are
+        those of the database. SQLite's is a database in one file; PostgreSQL's is pg_dump's custom
+        format, which needs that program. `BackupError` if the file exists or cannot be made.
+        """
+        return await backup.make(self._engine(), self._tables, Path(target))
+
+    async def restore(self, source: str | os.PathLike[str]) -> Backup:
+        """Fill this database, which must be empty, from a backup of the same engine.
+
+        The file is compared with its manifest first, and the rows with it afterwards:
+        `BackupError` if either differs.
+        """
+        return await backup.restore(self._engine(), Path(source))
+
+    def failovers(self) -> Sequence[Failover]:
+        """The failovers of PostgreSQL that this process met since `connect`, oldest first.
+
+        Each tells which rows that were acknowledged are missing on the new primary. It is here
+        when the rows have been looked up, some moments after the first answer of the new primary.
+        """
+        return self._engine().stats().failovers
+
+    async def doctor(self, *, thorough: bool = False) -> Sequence[Finding]:
+        """Look at server, configuration and schema; the worst comes first.
+
+        ``thorough`` also reads the whole database for damage.
+        """
+        return await doctor.examine(self._engine(), self._chains, thorough=thorough)
+
+    async def tenants(self) -> Sequence[str]:
+        """Every tenant who has a row in any table, the log of changes included; sorted.
+
+        Costs a look into each table's key per tenant, not per row.
+        """
+        return await tenants.names(self._engine(), self._tables)
+
+    async def count_tenant(self, tenant: str) -> Mapping[str, int]:
+        """Rows of a tenant at one moment, per table that has any."""
+        return await tenants.count(self._engine(), self._tables, tenant)
+
+    async def export_tenant(self, tenant: str, target: str | os.PathLike[str]) -> Export:
+        """Write all rows of a tenant, as they are at one moment, into a new file.
+
+        JSON lines, the same for every engine; compressed if the name ends in ``.gz``. Writers go
+        on. The file has its name only when it is complete and synced, and only its owner may read
+        it. `BackupError` if the file exists or cannot be made.
+        """
+        return await exports.save(self._engine(), self._chains, self._tables, tenant, Path(target))
+
+    async def import_tenant(
+        self, source: str | os.PathLike[str], *, tenant: str | None = None
+    ) -> Export:
+        """Fill a tenant who has no rows from an export: all of it or nothing.
+
+        Under the exported name if no other is given. The file is read to its end first. The log of
+        changes stays behind: it numbers what happened elsewhere. On SQLite everybody who writes
+        waits until it is done. `BackupError` if the file is damaged, the tenant has rows, or the
+        schemas are at different revisions.
+        """
+        return await exports.load(self._engine(), self._chains, self._tables, Path(source), tenant)
+
+    async def erase_tenant(self, tenant: str) -> Mapping[str, int]:
+        """Delete all rows of a tenant, those of his log of changes last; how many, per table.
+
+        Not one transaction but many small ones, between which others write: when it fails
+        half-way, run it again, and it goes on. Returns when no table has a row of the tenant.
+        `QueryError` if somebody goes on writing for him. Rows that were recorded as deleted
+        meanwhile are counted in the log as well.
+        """
+        return await tenants.erase(self._engine(), self._tables, tenant)
+
+    async def create_roles(
+        self,
+        prefix: str = "holdfast",
+        *,
+        passwords: Mapping[str, SecretStr] | None = None,
+        readonly: bool = False,
+        dry_run: bool = False,
+    ) -> Sequence[str]:
+        """Make the roles that row-level security needs, or bring them to what they should be.
+
+        ``<prefix>_owner`` owns the tables and cannot log in; ``<prefix>_migrator`` acts as the
+        owner; ``<prefix>_app`` reads and writes rows, of one tenant at a time. ``passwords`` are by
+        ``migrator``, ``app`` and ``readonly``; the server is sent their SCRAM verifiers. Answers
+        the SQL, without verifiers; all of it or, on an error, nothing is done. Before the first
+        migration or after it, and again after an upgrade: it can be repeated.
+
+        `InvalidArgumentError` on SQLite, which has no roles.
+        """
+        names = roles.RoleNames.of(prefix, readonly=readonly)
+        return await roles.create(
+            self._engine(), self._chains, names, passwords or {}, dry_run=dry_run
+        )
+
+    async def prune(
+        self,
+        policy: RetentionPolicy | timedelta | None = None,
+        *,
+        tables: Sequence[str] | None = None,
+        tenants: Sequence[str] | None = None,
+        dry_run: bool = False,
+    ) -> Sequence[Pruned]:
+        """Delete rows that are older than they are kept, in small transactions, oldest first.
+
+        A timedelta is how long every history is kept or, if ``tables`` are given, these. Without
+        a policy only rows go that have expired. ``tables`` and ``tenants`` leave out all others;
+        ``dry_run`` counts what would go. Answers what went, per table and tenant; run again after
+        a failure it goes on.
+
+        `InvalidArgumentError` for a table whose rows have no age at which they may go, and for one
+        of ``tables`` that no age is given for.
+        """
+        return await retention.prune(
+            self._engine(), self._tables, policy, tables, tenants, dry_run=dry_run
+        )

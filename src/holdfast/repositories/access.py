@@ -142,6 +142,7 @@ _REVOKED = EntityListing(
     filters={"now": ("expires_at", operator.gt)},
     # Spelled as the partial index spells it: SQLite would not know `revoked = 1` for the same.
     where=literal_column("sessions.revoked"),
+    replica=False,
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol, get_args, runtime_checkable
 
@@ -11,7 +11,7 @@ from sqlalchemy import func, literal_column, select
 from sqlalchemy.dialects import postgresql
 
 from holdfast import checks
-from holdfast.engines.base import Statement
+from holdfast.engines.base import Row, Session, Statement
 from holdfast.entities import (
     ConfidenceMetadata,
     DecisionOutcome,
@@ -197,9 +197,12 @@ class _Decisions(Repository):
         record = kind.model_validate(fields | own, by_name=True, by_alias=False)
         arguments = list(_DECISIONS.encode(self, record))
         del arguments[_VERSION]
-        async with self._session.transaction() as session:
+
+        async def append(session: Session) -> Sequence[Row]:
             await session.get(_LOCK_TASK, (self._tenant, task_id))
-            rows = await session.returning(_APPEND, tuple(arguments))
+            return await session.returning(_APPEND, tuple(arguments))
+
+        rows = await self._session.atomically(append)
         return record.model_copy(update={"version": rows[0][0]})
 
     async def get(self, record_id: str) -> DecisionRecord | None:

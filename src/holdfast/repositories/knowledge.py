@@ -122,13 +122,16 @@ class _OrgFacts(Repository):
 
     async def save(self, fact: OrgFact) -> None:
         arguments = FACTS.encode(self, fact)
-        async with self._session.transaction() as session:
+
+        async def publish(session: Session) -> None:
             # The row stays locked until the end, so that writers of one fact take turns.
             ((version, when),) = await session.returning(PUBLISH, arguments)
             await self._note(
                 session, fact.id, fact.author, "PUBLISH", version, when,
                 content=fact.content, category=fact.category, tags=fact.tags,
             )  # fmt: skip
+
+        await self._session.atomically(publish)
 
     async def get(self, fact_id: str) -> OrgFact | None:
         return await FACTS.one(self, GET, fact_id)
@@ -170,15 +173,18 @@ class _OrgFacts(Repository):
         checks.not_blank(fact_id, f"{RETRACT.name}: fact_id")
         if not isinstance(author, OrgFactAuthor):
             raise InvalidArgumentError(f"{RETRACT.name}: author must be an OrgFactAuthor")
-        author = checked(author, f"{RETRACT.name}: author")
-        async with self._session.transaction() as session:
+        by = checked(author, f"{RETRACT.name}: author")
+
+        async def retract(session: Session) -> bool:
             rows = await session.returning(RETRACT, (self._tenant, fact_id, utc_now()))
             for version, when, category, tags in rows:
                 await self._note(
-                    session, fact_id, author, "RETRACT", version, when,
+                    session, fact_id, by, "RETRACT", version, when,
                     category=category, tags=from_json(tags),
                 )  # fmt: skip
-        return len(rows) > 0
+            return len(rows) > 0
+
+        return await self._session.atomically(retract)
 
     async def snapshot_at(
         self,

@@ -77,6 +77,7 @@ _LOCKED = EntityListing(
     _LOCKOUTS.mapper,
     order=("username",),
     filters={"now": ("locked_until", operator.gt)},
+    replica=False,
 )
 
 

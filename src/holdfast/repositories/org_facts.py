@@ -114,7 +114,9 @@ def _search(*, categories: int, text: bool) -> Statement:
         order = [place, func.length(columns.content), *order]
     expression = expression.order_by(*order).limit(bindparam("limit", type_=BigInteger))
     parameters = (TENANT, *names, *(("text",) if text else ()), "limit")
-    return Statement("org_facts_snapshot.query", expression, parameters, org_facts_snapshot)
+    return Statement(
+        "org_facts_snapshot.query", expression, parameters, org_facts_snapshot, replica=True
+    )
 
 
 SEARCHES = {

@@ -46,7 +46,8 @@ class Listing(Generic[T]):
     all of them round, which lets one index serve both ways. ``filters`` gives, by parameter, the
     column and how it is compared. A statement is built for each set of filters in use. ``source``
     is the table joined to others; ``key`` are the columns that tell its rows apart, if not those of
-    the table's own key.
+    the table's own key. ``replica`` is the statements' flag: off where a write, or who may do what,
+    depends on the answer.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Listing(Generic[T]):
         where: ColumnElement[bool] | None = None,
         source: FromClause | None = None,
         key: tuple[str, ...] | None = None,
+        replica: bool = True,
     ) -> None:
         self.name = name
         self.key: tuple[str, ...] = table.info["key"] if key is None else key
@@ -73,6 +75,7 @@ class Listing(Generic[T]):
         self._descending = descending
         self._filters = dict(filters or {})
         self._where = where
+        self._replica = replica
         self._statements: dict[tuple[Any, ...], Statement] = {}
 
     async def fetch(
@@ -83,6 +86,7 @@ class Listing(Generic[T]):
         limit: int | None = None,
         after: Any = None,
         offset: int = 0,
+        replica: bool = True,
     ) -> tuple[T, ...]:
         """Entities in order: at most ``limit``, from behind ``after``, past ``offset`` more."""
         checks.limit(limit, place=f"{self.name}: limit")
@@ -93,7 +97,8 @@ class Listing(Generic[T]):
         behind = None if after is None else await self._behind(owner, after)
         if behind is not None:
             behind = self._behind_within(used, behind)
-        shape = (tuple(used), behind is not None, limit is not None, offset > 0)
+        replica = replica and self._replica
+        shape = (tuple(used), behind is not None, limit is not None, offset > 0, replica)
         statement = self._statements.get(shape)
         if statement is None:
             statement = self._statements[shape] = self._build(*shape)
@@ -167,7 +172,15 @@ class Listing(Generic[T]):
         }
         return tuple(name for name in self._order if name not in fixed) or self._order
 
-    def _build(self, used: tuple[str, ...], behind: bool, limited: bool, offset: bool) -> Statement:
+    async def first(self, owner: Repository, filters: Mapping[str, Any]) -> T | None:
+        """The first entity in order, ``None`` if there is none; like a point read never a
+        replica's answer."""
+        found = await self.fetch(owner, filters, limit=1, replica=False)
+        return found[0] if found else None
+
+    def _build(
+        self, used: tuple[str, ...], behind: bool, limited: bool, offset: bool, replica: bool = True
+    ) -> Statement:
         table = self._table
         expression = select(*self._columns).select_from(self._source)
         expression = expression.where(*where_equal(table, ()))
@@ -192,7 +205,7 @@ class Listing(Generic[T]):
         if offset:
             expression = expression.offset(bindparam("offset", type_=BigInteger))
             parameters.append("offset")
-        return Statement(self.name, expression, tuple(parameters), table)
+        return Statement(self.name, expression, tuple(parameters), table, replica=replica)
 
 
 class EntityListing(Listing[E]):

@@ -126,6 +126,7 @@ _COUNT_BY_ROLE = Listing(
     lambda row: int(row[0]),
     order=(),
     filters={"role": ("role", operator.eq)},
+    replica=False,
 )
 
 

@@ -154,8 +154,7 @@ class _Checkpoints(Repository):
             ),
             "task_id": checks.optional(checks.not_blank, task_id, f"{name}: task_id"),
         }
-        found = await _LATEST.fetch(self, filters, limit=1)
-        return found[0] if found else None
+        return await _LATEST.first(self, filters)
 
     async def delete_by_execution(self, execution_id: str) -> int:
         checks.not_blank(execution_id, f"{_DELETE_BY_EXECUTION.name}: execution_id")
@@ -168,6 +167,7 @@ _STALE = EntityListing(
     _HEARTBEATS.mapper,
     order=("last_heartbeat_at", "execution_id"),
     filters={"threshold": ("last_heartbeat_at", operator.lt)},
+    replica=False,
 )
 
 
@@ -223,8 +223,7 @@ class _ParkedContexts(Repository):
     async def get_by_approval(self, approval_id: str) -> ParkedContext | None:
         name = _BY_APPROVAL.name
         filters = {"approval_id": checks.not_blank(approval_id, f"{name}: approval_id")}
-        found = await _BY_APPROVAL.fetch(self, filters, limit=1)
-        return found[0] if found else None
+        return await _BY_APPROVAL.first(self, filters)
 
     async def get_by_agent(
         self, agent_id: str, *, limit: int | None = None, after: ParkedContext | str | None = None

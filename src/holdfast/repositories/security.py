@@ -121,6 +121,7 @@ _ACTIVE = EntityListing(
     descending=True,
     filters={"now": ("expires_at", operator.gt)},
     where=_NOT_REVOKED,
+    replica=False,
 )
 _REVOKE = transition(
     "risk_overrides.revoke", risk_overrides, ("revoked_by", "revoked_at"), when=_NOT_REVOKED
@@ -212,7 +213,10 @@ class _SsrfViolations(Repository):
 
 _BREAKERS = Keyed(circuit_breaker_state, CircuitBreakerStateRecord)
 _LOAD_ALL = EntityListing(
-    "circuit_breaker_state.load_all", _BREAKERS.mapper, order=("pair_key_a", "pair_key_b")
+    "circuit_breaker_state.load_all",
+    _BREAKERS.mapper,
+    order=("pair_key_a", "pair_key_b"),
+    replica=False,
 )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.dialects import postgresql
 
 from holdfast import checks
-from holdfast.engines.base import Row, Session, Statement
+from holdfast.engines.base import Row, Session, Statement, TransactionScope
 from holdfast.errors import InvalidArgumentError
 from holdfast.repositories.base import (
     Repository,
@@ -207,14 +207,16 @@ class _Settings(Repository):
                 "not among the items"
             )
         # In key order, so that two callers with the same keys cannot deadlock.
-        async with self._session.transaction() as session:
-            for item in sorted(items, key=lambda item: item[:2]):
+        items = tuple(sorted(items, key=lambda item: item[:2]))
+
+        async def set_all(session: TransactionScope) -> bool:
+            for item in items:
                 if not await _set(session, self._tenant, item, expected.get((item[0], item[1]))):
-                    break
-            else:
-                return True
-            session.abandon()
-        return False
+                    session.abandon()
+                    return False
+            return True
+
+        return await self._session.atomically(set_all)
 
     async def delete(self, namespace: str, key: str) -> bool:
         _check_key(_DELETE.name, namespace, key)

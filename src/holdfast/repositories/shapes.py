@@ -99,9 +99,12 @@ class Keyed(Records[E]):
         # In key order, so that two callers with the same keys cannot deadlock.
         places = [self.mapper.parameters.index(name) for name in self.key]
         rows.sort(key=lambda row: [row[place] for place in places])
-        async with owner._session.transaction() as session:
+
+        async def save_all(session: Session) -> None:
             for row in rows:
                 await session.write(self._save, row)
+
+        await owner._session.atomically(save_all)
 
     async def get(self, owner: Repository, *key: str) -> E | None:
         return await self.one(owner, self._get, *key)

@@ -179,8 +179,7 @@ class _Versions(Repository, Generic[T]):
     ) -> VersionSnapshot[T] | None:
         checks.not_blank(entity_id, f"{self.table.name}.{method}: entity_id")
         given = {"entity_id": entity_id, **filters}
-        found = await self.history.list.fetch(self, given, limit=1)
-        return found[0] if found else None
+        return await self.history.list.first(self, given)
 
 
 class _WorkflowVersions(_Versions[WorkflowDefinition]):

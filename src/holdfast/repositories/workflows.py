@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic_core import from_json
 
 from holdfast import checks
+from holdfast.engines.base import Session
 from holdfast.entities import (
     WorkflowDefinition,
     WorkflowExecution,
@@ -215,7 +216,8 @@ class _Executions(Repository):
         if new and not tasks:
             await self._session.write(_EXECUTIONS.insert, arguments)
             return
-        async with self._session.transaction() as session:
+
+        async def replace(session: Session) -> None:
             if new:
                 await session.write(_EXECUTIONS.insert, arguments)
             elif await _EXECUTIONS.replace(session, arguments):
@@ -224,6 +226,8 @@ class _Executions(Repository):
                 raise _conflict(self.table.name, execution.version)
             for task_id in tasks:
                 await session.write(_NOTE_TASK, (self._tenant, task_id, execution.id))
+
+        await self._session.atomically(replace)
 
     async def get(self, execution_id: str) -> WorkflowExecution | None:
         return await _EXECUTIONS.get(self, execution_id)
@@ -252,8 +256,7 @@ class _Executions(Repository):
 
     async def find_by_task_id(self, task_id: str) -> WorkflowExecution | None:
         filters = {"task_id": checks.not_blank(task_id, f"{_OF_TASK.name}: task_id")}
-        found = await _OF_TASK.fetch(self, filters, limit=1)
-        return found[0] if found else None
+        return await _OF_TASK.first(self, filters)
 
     async def delete(self, execution_id: str) -> bool:
         return await _EXECUTIONS.delete(self, execution_id)

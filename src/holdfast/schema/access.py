@@ -10,6 +10,7 @@ from holdfast.schema.meta import (
     nullable,
     store_table,
 )
+from holdfast.schema.retention import Retention
 from holdfast.schema.types import FLAG, STRING, Timestamp
 
 __all__ = ["refresh_tokens", "sessions"]
@@ -31,6 +32,7 @@ sessions = store_table(
     index("ix_sessions_expires_at", "expires_at"),
     index("ix_sessions_revoked", "expires_at", "id", where="revoked"),
     key=("id",),
+    retention=Retention("expires_at", expires=True),
 )
 
 refresh_tokens = store_table(
@@ -47,4 +49,5 @@ refresh_tokens = store_table(
     index("ix_refresh_tokens_user_id", "user_id"),
     index("ix_refresh_tokens_expires_at", "expires_at"),
     key=("token_hash",),
+    retention=Retention("expires_at", expires=True),
 )

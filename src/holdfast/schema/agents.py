@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.schema.meta import column, extra, index, nullable, store_table
+from holdfast.schema.retention import Retention
 from holdfast.schema.types import FLAG, INTEGER, REAL, STRING, JsonText, Timestamp
 
 __all__ = ["collaboration_metrics", "lifecycle_events", "task_metrics"]
@@ -22,6 +23,7 @@ lifecycle_events = store_table(
     index("ix_lifecycle_events_agent_id", "agent_id", "timestamp", "id"),
     index("ix_lifecycle_events_event_type", "event_type", "timestamp", "id"),
     key=("id",),
+    retention=Retention("timestamp"),
 )
 
 task_metrics = store_table(
@@ -43,6 +45,7 @@ task_metrics = store_table(
     index("ix_task_metrics_completed_at", "completed_at", "id"),
     index("ix_task_metrics_agent_id", "agent_id", "completed_at", "id"),
     key=("id",),
+    retention=Retention("completed_at"),
 )
 
 collaboration_metrics = store_table(
@@ -61,4 +64,5 @@ collaboration_metrics = store_table(
     index("ix_collaboration_metrics_recorded_at", "recorded_at", "id"),
     index("ix_collaboration_metrics_agent_id", "agent_id", "recorded_at", "id"),
     key=("id",),
+    retention=Retention("recorded_at"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.schema.meta import column, extra, index, nullable, store_table
+from holdfast.schema.retention import Retention
 from holdfast.schema.types import REAL, STRING, JsonText, Timestamp
 
 __all__ = ["audit_entries"]
@@ -31,4 +32,5 @@ audit_entries = store_table(
     index("ix_audit_entries_verdict", "verdict", "timestamp", "id"),
     index("ix_audit_entries_risk_level", "risk_level", "timestamp", "id"),
     key=("id",),
+    retention=Retention("timestamp"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Identity
 
 from holdfast.schema.meta import column, store_table
+from holdfast.schema.retention import Retention
 from holdfast.schema.types import INTEGER, STRING, JsonText, Timestamp
 
 __all__ = ["changes"]
@@ -19,4 +20,5 @@ changes = store_table(
     column("kind", STRING),
     column("recorded_at", Timestamp()),
     key=("revision",),
+    retention=Retention("recorded_at"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.schema.meta import check, column, index, nullable, store_table
+from holdfast.schema.retention import Retention
 from holdfast.schema.types import STRING, Timestamp
 
 __all__ = ["idempotency_keys"]
@@ -22,4 +23,5 @@ idempotency_keys = store_table(
     check("error", "(status = 'failed') = (error IS NOT NULL)"),
     index("ix_idempotency_keys_expires_at", "expires_at"),
     key=("scope", "key"),
+    retention=Retention("expires_at", expires=True),
 )

@@ -18,6 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
+from holdfast.schema.retention import Retention
 from holdfast.schema.types import STRING, JsonText
 
 __all__ = [
@@ -61,12 +62,20 @@ metadata = new_metadata()
 
 
 def store_table(
-    name: str, *items: SchemaItem, key: tuple[str, ...], metadata: MetaData = metadata
+    name: str,
+    *items: SchemaItem,
+    key: tuple[str, ...],
+    metadata: MetaData = metadata,
+    retention: Retention | None = None,
 ) -> Table:
-    """A table whose rows each belong to a tenant; ``key`` is the key within a tenant."""
+    """A table whose rows each belong to a tenant; ``key`` is the key within a tenant.
+
+    ``retention`` says which rows may be deleted by their age; by default none.
+    """
     tenant: Column[str] = Column(TENANT, STRING, nullable=False)
     primary = PrimaryKeyConstraint(TENANT, *key)
-    table = Table(name, metadata, tenant, *items, primary, info={"key": key})
+    info = {"key": key, "retention": retention}
+    table = Table(name, metadata, tenant, *items, primary, info=info)
     for constraint in table.foreign_key_constraints:
         if (target := constraint.info.get(_TARGET)) is not None:
             _REFERRING.setdefault(target, {})[name] = table

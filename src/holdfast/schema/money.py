@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.schema.meta import check, column, extra, index, nullable, store_table
+from holdfast.schema.retention import Retention
 from holdfast.schema.types import FLAG, INTEGER, REAL, STRING, Timestamp
 
 __all__ = ["cost_records", "project_cost_aggregates"]
@@ -34,6 +35,7 @@ cost_records = store_table(
     index("ix_cost_records_task_id", "task_id", "record_id"),
     index("ix_cost_records_timestamp", "timestamp", "record_id"),
     key=("record_id",),
+    retention=Retention("timestamp"),
 )
 
 project_cost_aggregates = store_table(

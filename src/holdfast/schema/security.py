@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.schema.meta import check, column, extra, index, nullable, store_table
+from holdfast.schema.retention import Retention
 from holdfast.schema.types import INTEGER, REAL, STRING, Timestamp
 
 __all__ = ["circuit_breaker_state", "risk_overrides", "ssrf_violations"]
@@ -48,6 +49,8 @@ ssrf_violations = store_table(
     index("ix_ssrf_violations_timestamp", "timestamp", "id"),
     index("ix_ssrf_violations_status", "status", "timestamp", "id"),
     key=("id",),
+    # One that nobody has looked at yet is work to do.
+    retention=Retention("timestamp", where="status <> 'pending'"),
 )
 
 circuit_breaker_state = store_table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.schema.meta import column, extra, index, store_table
+from holdfast.schema.retention import Retention
 from holdfast.schema.types import STRING, JsonText, Timestamp
 
 __all__ = ["messages"]
@@ -22,4 +23,5 @@ messages = store_table(
     index("ix_messages_channel", "channel", "timestamp", "id"),
     index("ix_messages_timestamp", "timestamp", "id"),
     key=("id",),
+    retention=Retention("timestamp"),
 )

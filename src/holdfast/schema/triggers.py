@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import DDL, Connection, Table, event, text
 
-__all__ = ["TRIGGERS", "existing", "keep_one"]
+__all__ = ["TRIGGERS", "existing", "keep_one", "lifted", "rules_of"]
 
 #: Every trigger by name, with the statements that create and drop it on each dialect.
 TRIGGERS: dict[str, dict[str, tuple[list[str], list[str]]]] = {}
@@ -46,6 +49,7 @@ def keep_one(table: Table, rule: str, *, holds: str) -> None:
     with the token ``<table>.<rule>``.
     """
     name = f"ck_{table.name}_{rule}"
+    table.info.setdefault("keeps", {})[name] = holds
     words = {
         "name": name,
         "table": table.name,
@@ -71,6 +75,38 @@ def keep_one(table: Table, rule: str, *, holds: str) -> None:
                 "after_create",
                 DDL(statement.replace("%", "%%")).execute_if(dialect=dialect),  # type: ignore[no-untyped-call]
             )
+
+
+def rules_of(table: Table) -> dict[str, str]:
+    """By its trigger's name the condition on ``{row}`` of each rule of `keep_one`."""
+    found: dict[str, str] = table.info.get("keeps", {})
+    return found
+
+
+@contextmanager
+def lifted(connection: Connection, table: Table, *, lock_timeout: str) -> Iterator[None]:
+    """Inside, the rules of `keep_one` do not hold for this transaction, which must be exclusive.
+
+    For everybody else they do: whoever writes to the table waits until it ends. It waits itself
+    for those who are writing, for as long as PostgreSQL's ``lock_timeout`` says.
+    """
+    dialect = connection.dialect.name
+    name = connection.dialect.identifier_preparer.format_table(table)
+    if dialect == "sqlite":
+        for rule in rules_of(table):
+            for statement in TRIGGERS[rule][dialect][1]:
+                connection.exec_driver_sql(statement)
+        yield
+        for rule in rules_of(table):
+            for statement in TRIGGERS[rule][dialect][0]:
+                connection.exec_driver_sql(statement)
+    else:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{lock_timeout}'")
+        for rule in rules_of(table):
+            connection.exec_driver_sql(f"ALTER TABLE {name} DISABLE TRIGGER {rule}")
+        yield
+        for rule in rules_of(table):
+            connection.exec_driver_sql(f"ALTER TABLE {name} ENABLE TRIGGER {rule}")
 
 
 _EXISTING = {

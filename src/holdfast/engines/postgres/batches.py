@@ -15,8 +15,11 @@ from typing import Any
 from holdfast.config import PostgresConfig
 from holdfast.engines.base import Row, Statement
 from holdfast.engines.batching import Batcher, Request
+from holdfast.engines.compiler import tenant_of
+from holdfast.engines.postgres.acknowledged import Acknowledged
 from holdfast.engines.postgres.pool import Pool
 from holdfast.engines.postgres.runner import Runner
+from holdfast.engines.repeating import repeat
 from holdfast.engines.transactions import Kind
 from holdfast.errors import (
     ConstraintViolationError,
@@ -25,7 +28,6 @@ from holdfast.errors import (
     OutcomeUnknownError,
     PersistenceConnectionError,
     PersistenceError,
-    SerializationFailureError,
 )
 
 __all__ = ["Batches"]
@@ -39,26 +41,27 @@ LANES = 4
 READ_WIDTH = 2
 #: Errors that one row can cause; all others are no row's fault and fail the whole batch.
 _OF_A_ROW = (ConstraintViolationError, DuplicateRecordError, InvalidArgumentError)
-#: How often a write is tried that loses against another one.
-ATTEMPTS = 4
 
 
 class Batches:
     """Reads and writes outside of transactions, over the pool."""
 
-    def __init__(self, config: PostgresConfig, pool: Pool, runner: Runner) -> None:
+    def __init__(
+        self, config: PostgresConfig, pool: Pool, runner: Runner, acknowledged: Acknowledged
+    ) -> None:
         self._pool = pool
         self._runner = runner
+        self._acknowledged = acknowledged
         self._keys: dict[Statement, Callable[[tuple[Any, ...]], Hashable]] = {}
         self._loop = asyncio.get_running_loop()
         self._patience = patience = config.pool_timeout_seconds
         # One batch of a statement at a time keeps two saves of one key in order.
         self.writes = Batcher(
-            self._flush_writes, group=_statement, lanes=LANES, width=1, largest=LARGEST_BATCH,
+            self._flush_writes, group=self._group, lanes=LANES, width=1, largest=LARGEST_BATCH,
             patience=patience, busy=pool.describe_busy, distinct=self._key,
         )  # fmt: skip
         self.reads = Batcher(
-            self._flush_reads, group=_statement, lanes=LANES, width=READ_WIDTH,
+            self._flush_reads, group=self._group, lanes=LANES, width=READ_WIDTH,
             largest=LARGEST_BATCH, patience=patience, busy=pool.describe_busy,
         )  # fmt: skip
 
@@ -76,11 +79,12 @@ class Batches:
         """
         if at_most > SHORT_LIST:
             return await self.repeat_read(statement, arguments)
-        if self.reads.enter_alone(statement):
+        group = self._group_of(statement, arguments)
+        if self.reads.enter_alone(group):
             try:
                 return await self.repeat_read(statement, arguments)
             finally:
-                self.reads.leave(statement)
+                self.reads.leave(group)
         rows: Sequence[Row] = await self.reads.submit(statement, arguments)
         return rows
 
@@ -90,16 +94,21 @@ class Batches:
         """Read, on another connection if the first was lost: reading twice harms nobody."""
         deadline = self._loop.time() + self._patience
         while True:
+            # The pool waits for a server that is away, so what it says is final.
+            connection = await self._pool.acquire(deadline)
             try:
-                rows: Sequence[Row] = await self._run(
-                    Kind.FETCH, statement, arguments, many, deadline
+                rows: Sequence[Row] = await self._runner.run(
+                    connection, Kind.FETCH, statement, arguments, many=many
                 )
             except PersistenceConnectionError:
                 if self._pool.closed or self._loop.time() >= deadline:
                     raise
-                await _pause()
             else:
                 return rows
+            finally:
+                self._pool.release(connection)
+            self._runner.retries.connection_lost += 1
+            await _pause()
 
     async def repeat_write(
         self,
@@ -111,30 +120,16 @@ class Batches:
         deadline: float | None = None,
     ) -> Any:
         """Write, and again after a deadlock: the server rolled back, so nothing is doubled."""
-        attempt = 1
-        while True:
-            try:
-                return await self._run(kind, statement, arguments, many, deadline)
-            except SerializationFailureError:
-                if attempt == ATTEMPTS:
-                    raise
-                await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311
-                attempt += 1
+        by = self._loop.time() + self._patience if deadline is None else deadline
 
-    async def _run(
-        self,
-        kind: Kind,
-        statement: Statement,
-        arguments: tuple[Any, ...],
-        many: bool,
-        deadline: float | None,
-    ) -> Any:
-        """One statement on a connection of the pool, in its own transaction."""
-        connection = await self._pool.acquire(deadline)
-        try:
-            return await self._runner.run(connection, kind, statement, arguments, many=many)
-        finally:
-            self._pool.release(connection)
+        async def write() -> Any:
+            connection = await self._pool.acquire(by)
+            try:
+                return await self._runner.run(connection, kind, statement, arguments, many=many)
+            finally:
+                self._pool.release(connection)
+
+        return await repeat(write, by, self._runner.retries)
 
     async def _flush_reads(self, batch: list[Request]) -> None:
         statement = batch[0].statement
@@ -174,6 +169,7 @@ class Batches:
             if self._loop.time() >= deadline:
                 _fail(batch, error)
             else:
+                self._runner.retries.outcome_unknown += 1
                 await _pause()
                 await self._write(batch, doubt=error)
         except _OF_A_ROW as error:
@@ -190,6 +186,7 @@ class Batches:
             _fail(batch, doubt or error)
         else:
             self._runner.commits += 1
+            self._acknowledged.add(statement, [request.arguments for request in batch])
             for request in batch:
                 request.succeed(None)
 
@@ -204,6 +201,8 @@ class Batches:
             request.fail(OutcomeUnknownError(f"{request.statement.name}: {error}"))
             return
         if rows and tuple(rows[0]) == tuple(request.arguments):
+            self._runner.commits += 1
+            self._acknowledged.add(request.statement, (request.arguments,))
             request.succeed(None)
         else:
             request.fail(duplicate)
@@ -211,6 +210,16 @@ class Batches:
     def _arrays(self, batch: list[Request]) -> tuple[Any, ...]:
         """The calls' arguments, one array per parameter."""
         return tuple(zip(*(request.arguments for request in batch), strict=True))
+
+    def _group(self, request: Request) -> Hashable:
+        return self._group_of(request.statement, request.arguments)
+
+    def _group_of(self, statement: Statement, arguments: tuple[Any, ...]) -> Hashable:
+        """What may share a batch: calls of a statement and, if that names its tenant to the
+        server, of one tenant."""
+        if not self._runner.naming or (place := tenant_of(statement)) is None:
+            return statement
+        return statement, arguments[place]
 
     def _key(self, request: Request) -> Any:
         statement = request.statement
@@ -229,7 +238,3 @@ async def _pause() -> None:
 def _fail(batch: list[Request], error: PersistenceError) -> None:
     for request in batch:
         request.fail(error)
-
-
-def _statement(request: Request) -> Statement:
-    return request.statement

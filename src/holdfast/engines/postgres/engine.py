@@ -4,63 +4,105 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from holdfast.config import PostgresConfig
 from holdfast.engines.base import (
-    EXCLUSIVE_SECONDS,
     EngineStats,
     Log,
+    ReplicaStats,
     Row,
     Statement,
     TransactionScope,
 )
+from holdfast.engines.gate import Gate
+from holdfast.engines.postgres.acknowledged import Acknowledged, Pending
 from holdfast.engines.postgres.batches import Batches
-from holdfast.engines.postgres.connection import open_connection
+from holdfast.engines.postgres.connection import Known, open_connection
 from holdfast.engines.postgres.errors import translate
+from holdfast.engines.postgres.exclusive import exclude_others, giving_way
 from holdfast.engines.postgres.follow import Follower
+from holdfast.engines.postgres.isolation import CONFINED, PROBLEMS, refusal
 from holdfast.engines.postgres.link import ConnectionLink
 from holdfast.engines.postgres.pool import Pool
+from holdfast.engines.postgres.position import Position
+from holdfast.engines.postgres.replicas import Replicas
 from holdfast.engines.postgres.runner import Runner
+from holdfast.engines.postgres.timeline import Timelines
+from holdfast.engines.postgres.upkeep import PostgresUpkeep
+from holdfast.engines.repeating import in_transaction, repeat
 from holdfast.engines.transactions import Kind, begin_on, own, transaction_on
-from holdfast.errors import PersistenceConnectionError, PersistenceError, QueryTimeoutError
+from holdfast.errors import (
+    PersistenceConnectionError,
+    PersistenceError,
+    TenantIsolationError,
+)
 
 __all__ = ["PostgresEngine"]
 
 T = TypeVar("T")
 
 
-class PostgresEngine:
+class PostgresEngine(PostgresUpkeep):
     """See `holdfast.engines.base.Engine`."""
 
     name = "postgres"
 
     def __init__(self, config: PostgresConfig) -> None:
         self._config = config
+        self._known = Known()
         self._owned: set[asyncio.Task[Any]] = set()
         self._followers: set[Follower] = set()
 
     async def connect(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._pool = Pool(self._config)
+        self._replicas: Replicas | None = None
+        self._acknowledged = Acknowledged()
+        self._timelines = Timelines(
+            self._acknowledged,
+            lambda statement, key: self._batches.read(statement, key, at_most=1),
+            self._move_on,
+        )
+        self._pool = Pool(
+            self._config,
+            partial(open_connection, known=self._known, look=self._timelines.look),
+        )
         await self._pool.open()
         self._runner = Runner(self._config)
-        self._batches = Batches(self._config, self._pool, self._runner)
+        await self._keep_tenants_apart()
+        self._batches = Batches(self._config, self._pool, self._runner, self._acknowledged)
+        if self._config.replicas:
+            position = Position(self._ask, lambda: self._runner.commits)
+            self._replicas = Replicas(
+                self._config, self._runner, position, lambda: self._timelines.current
+            )
+        self._gate = Gate()
 
     async def close(self) -> None:
         for follower in self._followers:
             follower.stop()
+        await self._gate.see_out(self._config.drain_timeout_seconds, self._finish, self._end)
+
+    async def _finish(self) -> None:
         await self._batches.close()
         while self._owned:
             await asyncio.wait(self._owned)
+
+    async def _end(self) -> None:
+        if self._replicas is not None:
+            await self._replicas.close()
+        # Statements in flight fail with their connections, and their callers are told.
         await self._pool.close()
+        await self._finish()
 
     async def ping(self) -> bool:
         try:
@@ -73,62 +115,100 @@ class PostgresEngine:
     # -- statements, each on its own --------------------------------------------------------
 
     async def get(self, statement: Statement, arguments: tuple[Any, ...]) -> Row | None:
-        rows = await self._batches.read(statement, arguments, at_most=1)
+        with self._gate:
+            rows = await self._batches.read(statement, arguments, at_most=1)
         return rows[0] if rows else None
 
     async def fetch(
         self, statement: Statement, arguments: tuple[Any, ...], *, at_most: int
     ) -> Sequence[Row]:
-        return await self._batches.read(statement, arguments, at_most=at_most)
+        with self._gate:
+            if statement.replica and self._replicas is not None:
+                rows = await self._replicas.fetch(statement, arguments)
+                if rows is not None:
+                    return rows
+            return await self._batches.read(statement, arguments, at_most=at_most)
 
     async def stream(
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> AsyncIterator[Sequence[Row]]:
+        if statement.replica and self._replicas is not None:
+            with self._gate:
+                answer = await self._replicas.stream(statement, arguments)
+            if answer is not None:
+                for rows in answer:
+                    yield rows
+                return
         async with (
-            self._transaction("BEGIN READ ONLY") as session,
+            self._entered("BEGIN READ ONLY") as session,
             aclosing(session.stream(statement, arguments)) as pieces,  # type: ignore[type-var]
         ):
             async for rows in pieces:
                 yield rows
 
     async def write(self, statement: Statement, arguments: tuple[Any, ...]) -> None:
-        await self._batches.writes.submit(statement, arguments)
+        with self._gate:
+            await self._batches.writes.submit(statement, arguments)
 
     async def execute(self, statement: Statement, arguments: tuple[Any, ...]) -> int:
-        touched: int = await self._own(self._single(Kind.EXECUTE, statement, arguments))
+        with self._gate:
+            touched: int = await self._own(self._single(Kind.EXECUTE, statement, arguments))
         return touched
 
     async def returning(self, statement: Statement, arguments: tuple[Any, ...]) -> Sequence[Row]:
-        rows: Sequence[Row] = await self._own(self._single(Kind.RETURNING, statement, arguments))
+        with self._gate:
+            rows: Sequence[Row] = await self._own(
+                self._single(Kind.RETURNING, statement, arguments)
+            )
         return rows
+
+    async def atomically(self, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
+        with self._gate:
+            return await repeat(
+                lambda: in_transaction(self._transaction("BEGIN"), work),
+                self._loop.time() + self._config.pool_timeout_seconds,
+                self._runner.retries,
+            )
 
     @asynccontextmanager
     async def _transaction(self, begin_sql: str) -> AsyncIterator[TransactionScope]:
         deadline = self._loop.time() + self._config.pool_timeout_seconds
         while True:
             connection = await self._pool.acquire(deadline)
-            link = ConnectionLink(self._runner, self._pool, connection, begin_sql)
+            link = ConnectionLink(
+                self._runner, self._pool, connection, begin_sql, Pending(self._acknowledged)
+            )
             try:
                 await begin_on(link, self._owned)
             except PersistenceConnectionError:
                 # The server had ended the connection, idle as it was: another one will do.
                 if self._pool.closed or self._loop.time() >= deadline:
                     raise
+                self._runner.retries.connection_lost += 1
                 await asyncio.sleep(random.uniform(0.005, 0.05))  # noqa: S311
             else:
                 break
         async with transaction_on(link, self._owned) as session:
             yield session
 
+    @asynccontextmanager
+    async def _entered(self, begin_sql: str) -> AsyncIterator[TransactionScope]:
+        with self._gate:
+            async with self._transaction(begin_sql) as session:
+                yield session
+
     def transaction(self) -> AbstractAsyncContextManager[TransactionScope]:
-        return self._transaction("BEGIN")
+        return self._entered("BEGIN")
+
+    def snapshot(self) -> AbstractAsyncContextManager[TransactionScope]:
+        return self._entered("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     # -- what the backend asks ---------------------------------------------------------------
 
     async def follow(
         self, log: Log, tenant: str, names: str, *, after: int | None, pause: float
     ) -> AsyncIterator[tuple[int, Sequence[Row]]]:
-        follower = Follower(self._config, self._runner, log, tenant, names, after)
+        follower = Follower(self._config, self._known, self._runner, log, tenant, names, after)
         self._followers.add(follower)
         try:
             async with aclosing(follower.steps()) as steps:  # type: ignore[type-var]
@@ -140,18 +220,26 @@ class PostgresEngine:
     async def run_sync(
         self, work: Callable[[sqlalchemy.Connection], T], *, exclusive: bool = False
     ) -> T:
+        return await giving_way(lambda: self._run_sync(work, exclusive))
+
+    async def _run_sync(self, work: Callable[[sqlalchemy.Connection], T], exclusive: bool) -> T:
         config = self._config
         engine = create_async_engine(
             "postgresql+asyncpg://",
             poolclass=NullPool,
-            async_creator=lambda: open_connection(config, direct=True),
+            async_creator=lambda: open_connection(
+                config, self._known, direct=True, session=exclusive
+            ),
         )
         try:
             async with engine.connect() as connection:
                 if exclusive:
-                    await _exclude_others(connection)
+                    await exclude_others(connection)
                 result = await connection.run_sync(work)
                 await connection.commit()
+                # It may have made the tables, or given them to another role.
+                confined = await connection.scalar(sqlalchemy.text(CONFINED))
+                self._runner.name_tenants(bool(confined))
                 return result
         except SQLAlchemyError as error:
             # SQLAlchemy's form of the driver's error has that as its cause.
@@ -161,6 +249,13 @@ class PostgresEngine:
             await engine.dispose()
             # What a migration changed, pooled connections may have planned for.
             self._pool.expire_all()
+            self._forget_position()
+
+    async def restore(self, source: Path) -> None:
+        try:
+            await super().restore(source)
+        finally:
+            self._forget_position()
 
     async def describe(self) -> Mapping[str, str]:
         version = (await self._ask("SELECT current_setting('server_version')"))[0][0]
@@ -181,7 +276,11 @@ class PostgresEngine:
     def stats(self) -> EngineStats:
         writes, reads, pool = self._batches.writes, self._batches.reads, self._pool.stats()
         pool.waiting += writes.waiting + reads.waiting
-        return EngineStats(self._runner.commits, writes.stats, reads.stats, pool)
+        return EngineStats(
+            self._runner.commits, writes.stats, reads.stats, pool, self._runner.retries,
+            replicas=ReplicaStats() if self._replicas is None else self._replicas.stats,
+            failovers=tuple(self._timelines.failovers),
+        )  # fmt: skip
 
     @property
     def raw(self) -> Pool:
@@ -189,10 +288,34 @@ class PostgresEngine:
 
     # -- inside --------------------------------------------------------------------------------
 
+    async def _keep_tenants_apart(self) -> None:
+        try:
+            self._runner.name_tenants(bool((await self._ask(CONFINED))[0][0]))
+            if self._config.row_security == "required":
+                found = [row[0] for row in await self._ask(PROBLEMS)]
+                if found:
+                    raise TenantIsolationError(refusal(found))
+        except BaseException:
+            await self._pool.close()
+            raise
+
     async def _single(self, kind: Kind, statement: Statement, arguments: tuple[Any, ...]) -> Any:
         value = await self._batches.repeat_write(kind, statement, arguments)
         self._runner.commits += 1
+        self._acknowledged.add(statement, (arguments,))
         return value
+
+    def _move_on(self, audit: Coroutine[Any, Any, None]) -> None:
+        """There is a new primary: use nothing of the old one's, and see what is missing."""
+        self._pool.expire_all()
+        if self._replicas is not None:
+            self._replicas.lapse()
+        self._own(audit)
+
+    def _forget_position(self) -> None:
+        """Something was written past the runner; replicas must have that as well."""
+        if self._replicas is not None:
+            self._replicas.position.forget()
 
     async def _ask(self, sql: str) -> Sequence[Row]:
         async def ask() -> Sequence[Row]:
@@ -207,24 +330,3 @@ class PostgresEngine:
     def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
         """Run in a task of the engine: a cancelled caller does not interrupt it."""
         return own(work, self._owned)
-
-
-async def _exclude_others(connection: AsyncConnection) -> None:
-    """Take the advisory lock by asking again and again.
-
-    A blocking wait would hold a snapshot open, and CREATE INDEX CONCURRENTLY of the process that
-    has the lock would wait for that snapshot: a deadlock. The session keeps the lock until it is
-    closed.
-    """
-    await connection.execute(sqlalchemy.text("SET lock_timeout = '5s'"))
-    for _ in range(int(EXCLUSIVE_SECONDS / 0.1)):
-        got = await connection.scalar(
-            sqlalchemy.text("SELECT pg_try_advisory_lock(hashtextextended('holdfast', 0))")
-        )
-        await connection.commit()
-        if got:
-            return
-        await asyncio.sleep(random.uniform(0.05, 0.15))  # noqa: S311
-    raise QueryTimeoutError(
-        f"another process has been migrating for more than {EXCLUSIVE_SECONDS:g} s"
-    )

@@ -16,10 +16,11 @@ from holdfast.errors import (
     QueryError,
     QueryTimeoutError,
     SerializationFailureError,
+    TenantIsolationError,
 )
 from holdfast.schema.meta import referring, token
 
-__all__ = ["ERRORS", "is_lost", "translate"]
+__all__ = ["ERRORS", "has_moved", "is_lost", "is_refusal", "sqlstate", "translate"]
 
 #: By SQLSTATE, else by its first two characters (the class). Texts never quote the server's
 #: message: it can hold values.
@@ -63,7 +64,10 @@ ERRORS: dict[str, tuple[type[PersistenceError], str]] = {
     "44": (QueryError, "the view does not allow this row"),
     "53": (QueryError, "the server is out of a resource"),
     "53100": (QueryError, "the server's disk is full"),
-    "53300": (PersistenceConnectionError, "the server has no connection left"),
+    "53300": (
+        PersistenceConnectionError,
+        "the server has no connection left; do all pools together ask for more than it allows?",
+    ),
     "54": (InvalidArgumentError, "a value is larger than the server can take"),
     "55": (QueryError, "the object is not in a state that allows this"),
     "55P03": (QueryTimeoutError, "a lock was not free in time"),
@@ -77,10 +81,15 @@ ERRORS: dict[str, tuple[type[PersistenceError], str]] = {
     "58": (QueryError, "the server met an error of its operating system"),
     "72": (QueryError, "the snapshot is too old"),
     "F0": (QueryError, "the server's configuration file is wrong"),
+    "HF001": (TenantIsolationError, "the statement names no tenant, whom row-level security needs"),
     "HV": (QueryError, "a foreign data wrapper failed"),
     "P0": (QueryError, "a function raised an error"),
     "XX": (QueryError, "an internal error of the server"),
 }
+
+#: The server's function that refuses a row which a policy does not allow: its SQLSTATE is also that
+#: of a missing privilege, and its text is in the server's language.
+_POLICY_CHECK = "ExecWithCheckOptions"
 
 _LOST = (InternalClientError, asyncpg.InterfaceError, OSError, ConnectionError, EOFError)
 
@@ -91,6 +100,26 @@ def is_lost(error: BaseException) -> bool:
         state = error.sqlstate or ""
         return state.startswith(("08", "57P")) or state == "25006"
     return isinstance(error, _LOST) and not _is_argument(error)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the server said no, and nothing was done; the connection is of no more use."""
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate == "25006"
+
+
+def has_moved(error: BaseException) -> bool:
+    """Whether the server is going, or is not the primary: other connections to it are no better."""
+    moved = ("25006", "57P01", "57P02", "57P03")
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in moved
+
+
+def sqlstate(error: BaseException | None) -> str:
+    """The SQLSTATE of what caused a Holdfast error, empty if it was not the server."""
+    while error is not None:
+        if isinstance(error, asyncpg.PostgresError):
+            return error.sqlstate or ""
+        error = error.__cause__
+    return ""
 
 
 def translate(error: BaseException, statement: Statement | None) -> PersistenceError:
@@ -123,6 +152,8 @@ def _from_server(
     state = error.sqlstate or "XX000"
     if state.startswith("23") and statement is not None:
         return _constraint(error, state, statement)
+    if getattr(error, "server_source_function", None) == _POLICY_CHECK:
+        return TenantIsolationError(f"{where}row-level security refused a row of another tenant")
     cls, text = ERRORS.get(state) or ERRORS.get(state[:2]) or (QueryError, "the statement failed")
     return cls(f"{where}{text} (SQLSTATE {state})")
 

@@ -35,7 +35,7 @@ import asyncpg
 
 from holdfast.config import PostgresConfig
 from holdfast.engines.base import CHUNK, QUIET_SECONDS, Log, Row, Statement
-from holdfast.engines.postgres.connection import PooledConnection, open_connection
+from holdfast.engines.postgres.connection import Known, PooledConnection, open_connection
 from holdfast.engines.postgres.errors import translate
 from holdfast.engines.postgres.runner import Runner
 from holdfast.engines.transactions import Kind
@@ -66,6 +66,7 @@ class Follower:
     def __init__(
         self,
         config: PostgresConfig,
+        known: Known,
         runner: Runner,
         log: Log,
         tenant: str,
@@ -73,6 +74,7 @@ class Follower:
         after: int | None,
     ) -> None:
         self._config = config
+        self._known = known
         self._runner = runner
         self._log = log
         self._tenant = tenant
@@ -112,8 +114,14 @@ class Follower:
                 self._drop()
                 if self._stopped:
                     raise PersistenceConnectionError("the backend was disconnected") from error
+                if self._known.sessionless:
+                    raise  # no waiting mends that
                 if away == _AWAY[0]:
-                    logger.warning("watching goes on when PostgreSQL answers again: %s", error)
+                    logger.warning(
+                        "watching goes on when PostgreSQL answers again: %s",
+                        error,
+                        extra={"error": type(error).__name__},
+                    )
                 await self._wait(away * random.uniform(0.5, 1.0))  # noqa: S311
                 away = min(away * 2, _AWAY[1])
                 continue
@@ -178,7 +186,7 @@ class Follower:
         if self._stopped:
             raise PersistenceConnectionError("the backend was disconnected")
         if self._connection is None:
-            raw = await open_connection(self._config)
+            raw = await open_connection(self._config, self._known, direct=True, bounded=True)
             self._connection = PooledConnection(raw, float("inf"), keep=2)
             # Who held what is forgotten: after a restart the names begin anew.
             self._goal = self._holders = None

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from holdfast.engines.base import CHUNK, Row, Statement
+from holdfast.engines.postgres.acknowledged import Pending
 from holdfast.engines.postgres.connection import PooledConnection
 from holdfast.engines.postgres.pool import Pool
 from holdfast.engines.postgres.runner import Runner
@@ -26,21 +27,32 @@ class ConnectionLink:
     """See `holdfast.engines.transactions.Link`."""
 
     def __init__(
-        self, runner: Runner, pool: Pool, connection: PooledConnection, begin_sql: str
+        self,
+        runner: Runner,
+        pool: Pool,
+        connection: PooledConnection,
+        begin_sql: str,
+        pending: Pending | None = None,
     ) -> None:
         self.begin_sql = begin_sql
         self._runner = runner
         self._pool = pool
         self._connection = connection
+        self._pending = pending
         self._running: asyncio.Future[Any] | None = None
 
     async def run(self, kind: Kind, statement: Statement, arguments: tuple[Any, ...]) -> Any:
-        return await self._guard(
+        value = await self._guard(
             self._runner.run(self._connection, kind, statement, arguments, in_transaction=True)
         )
+        if self._pending is not None:
+            self._pending.ran(statement, arguments)
+        return value
 
     async def command(self, sql: str) -> None:
         await self._guard(self._runner.command(self._connection, sql))
+        if self._pending is not None:
+            self._pending.commanded(sql)
 
     async def stream(
         self, statement: Statement, arguments: tuple[Any, ...]

@@ -9,7 +9,6 @@ with growing pauses, instead of every caller.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -21,14 +20,17 @@ from holdfast.config import PostgresConfig
 from holdfast.engines.base import PoolStats
 from holdfast.engines.home import Home
 from holdfast.engines.postgres.connection import PooledConnection, open_connection
+from holdfast.engines.postgres.outage import Outage
 from holdfast.errors import PersistenceConnectionError, PoolTimeoutError
 
 __all__ = ["Pool"]
 
-logger = logging.getLogger("holdfast.postgres")
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+#: A connection that has been idle for longer is asked before it is lent again.
+FRESH_SECONDS = 0.5
+#: How long it may take to answer; after that all that are idle are asked.
+CHECK_SECONDS = 2.0
 _CLOSE_SECONDS = 2.0
+_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 
 class Pool:
@@ -43,64 +45,85 @@ class Pool:
         self._connect = connect
         self._home = Home()
         self._loop = self._home.loop
+        self._outage = Outage(config.outage_patience_seconds)
+        #: In the order in which they came back, the latest last.
         self._idle: list[PooledConnection] = []
         self._busy: set[PooledConnection] = set()
+        #: Those of `_busy` that are asked whether they are alive; nobody's yet.
+        self._checking: set[PooledConnection] = set()
         self._waiters: deque[asyncio.Future[PooledConnection]] = deque()
+        #: Waiters that were neither served nor gave up.
+        self._wanted = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._connecting = 0
-        self._away: PersistenceConnectionError | None = None
+        self._prober: asyncio.Task[Any] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._heard_at = 0.0
         self._closed = False
-        self._returned: asyncio.Future[None] | None = None
         self._opened = self._lost = 0
 
     async def open(self) -> None:
         """Open the smallest number of connections; raises if the first cannot be had."""
-        self._idle.append(await self._new())
-        for _ in range(self._config.pool_min_size - 1):
-            self._grow()
+        connection = await self._new()
+        self._outage.answered()
+        self._idle.append(connection)
+        self._supply()
 
     async def acquire(self, deadline: float | None = None) -> PooledConnection:
-        """A connection that was alive a moment ago, by ``deadline`` or the pool's own."""
+        """A connection that was alive a moment ago, by ``deadline`` or the pool's own.
+
+        `CircuitOpenError` at once when the server has been away for longer than the configuration
+        lets callers wait; the server's own word when it refuses the user or the database.
+        """
         self._home.check()
-        connection = self._pop_idle()
-        if connection is None:
-            return await self._wait(deadline)
-        self._lend(connection)
-        return connection
+        if self._closed:
+            raise PersistenceConnectionError("the backend is disconnecting")
+        now = self._loop.time()
+        while self._idle:
+            connection = self._idle[-1]
+            if self._is_over(connection, now):
+                self._idle.pop()
+            elif now - connection.alive_at > FRESH_SECONDS:
+                break  # so are all before it: the waiter's will be checked first
+            else:
+                self._idle.pop()
+                connection.busy_since = now
+                self._busy.add(connection)
+                return connection
+        return await self._wait(deadline)
 
     def release(self, connection: PooledConnection) -> None:
         """Give back. A connection that is closed, expired or too old is replaced if needed."""
         self._busy.discard(connection)
-        if self._returned is not None and not self._busy and not self._returned.done():
-            self._returned.set_result(None)
+        now = self._loop.time()
         if connection.raw.is_closed():
-            self._lost += 1
-            self._replace()
-        elif self._closed or self._loop.time() >= connection.retire_at:
+            self._lose(connection)
+        elif self._closed or now >= connection.retire_at:
             self._own(self._close(connection))
-            self._replace()
+            self._supply()
         else:
+            connection.alive_at = self._heard_at = now
             self._hand_over(connection)
 
     def expire_all(self) -> None:
-        """Replace every connection as it comes back: after a migration or a failover."""
-        for connection in (*self._idle, *self._busy):
-            connection.retire_at = 0.0
-
-    async def close(self) -> None:
-        """Close idle connections, wait a little for busy ones, then end them."""
-        self._closed = True
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(PersistenceConnectionError("the backend was disconnected"))
+        """Replace every connection, a busy one as it comes back: the server may be another one."""
         idle, self._idle = self._idle, []
         for connection in idle:
             self._own(self._close(connection))
-        if self._busy:
-            self._returned = self._loop.create_future()
-            await asyncio.wait([self._returned], timeout=_CLOSE_SECONDS)
         for connection in self._busy:
+            connection.retire_at = 0.0
+        self._supply()
+
+    async def close(self) -> None:
+        """Close idle connections and end busy ones; whatever waits or runs is told at once."""
+        self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._tell_waiters(lambda: PersistenceConnectionError("the backend was disconnected"))
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            self._own(self._close(connection))
+        for connection in tuple(self._busy):
             connection.raw.terminate()
         for task in list(self._tasks):
             if task.get_name() == "holdfast-grow":
@@ -113,40 +136,29 @@ class Pool:
         return self._closed
 
     def stats(self) -> PoolStats:
-        busy, idle = len(self._busy), len(self._idle)
-        waiting = sum(1 for waiter in self._waiters if not waiter.done())
-        return PoolStats(busy + idle, busy, idle, waiting, self._opened, self._lost)
+        busy, idle = len(self._busy) - len(self._checking), len(self._idle) + len(self._checking)
+        return PoolStats(busy + idle, busy, idle, self._wanted, self._opened, self._lost)
 
     def describe_busy(self) -> str:
         """How many connections are busy and for how long, for a caller that got none."""
-        if self._away is not None and not self._busy:
-            return str(self._away)
+        reason = self._outage.reason()
+        if reason is not None and not self._busy:
+            return str(reason)
         longest = max((self._loop.time() - c.busy_since for c in self._busy), default=0.0)
         return (
             f"{len(self._busy)} of {self._config.pool_max_size} connections are busy, "
             f"the longest for {longest:.1f} s"
         )
 
-    # -- inside --------------------------------------------------------------------------------
-
-    def _pop_idle(self) -> PooledConnection | None:
-        if self._closed:
-            raise PersistenceConnectionError("the backend is disconnecting")
-        now = self._loop.time()
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.raw.is_closed():
-                self._lost += 1
-            elif now >= connection.retire_at:
-                self._own(self._close(connection))
-            else:
-                return connection
-        return None
+    # -- who waits -----------------------------------------------------------------------------
 
     async def _wait(self, deadline: float | None) -> PooledConnection:
+        if (error := self._refusal()) is not None:
+            raise error
         waiter: asyncio.Future[PooledConnection] = self._loop.create_future()
         self._waiters.append(waiter)
-        self._grow()
+        self._wanted += 1
+        self._supply()
         begun = self._loop.time()
         if deadline is None:
             deadline = begun + self._config.pool_timeout_seconds
@@ -154,12 +166,15 @@ class Pool:
             async with asyncio.timeout_at(deadline):
                 return await waiter
         except BaseException as error:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            if waiter.cancelled():
+                self._wanted -= 1
+            elif waiter.done() and waiter.exception() is None:
                 self.release(waiter.result())  # it came in the moment the wait ended
             if not isinstance(error, TimeoutError):
                 raise
-            if self._away is not None and not self._busy:
-                raise PersistenceConnectionError(str(self._away)) from self._away
+            reason = self._outage.reason()
+            if reason is not None and not self._busy:
+                raise reason from reason.__cause__
             raise PoolTimeoutError(
                 f"no connection within {self._loop.time() - begun:.3g} s: {self.describe_busy()}"
             ) from None
@@ -168,7 +183,9 @@ class Pool:
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                self._lend(connection)
+                self._wanted -= 1
+                connection.busy_since = self._loop.time()
+                self._busy.add(connection)
                 waiter.set_result(connection)
                 return
         if self._closed:
@@ -176,53 +193,116 @@ class Pool:
         else:
             self._idle.append(connection)
 
-    def _lend(self, connection: PooledConnection) -> None:
-        connection.busy_since = self._loop.time()
-        self._busy.add(connection)
+    def _tell_waiters(self, why: Callable[[], PersistenceConnectionError | None]) -> None:
+        while self._waiters and (error := why()) is not None:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                self._wanted -= 1
+                waiter.set_exception(error)
 
-    def _replace(self) -> None:
-        wanted = len(self._idle) + len(self._busy) + self._connecting
-        if not self._closed and (
-            wanted < self._config.pool_min_size or any(not w.done() for w in self._waiters)
-        ):
-            self._grow()
+    def _refusal(self) -> PersistenceConnectionError | None:
+        if self._idle or self._checking:
+            return None  # one of these may be alive
+        return self._outage.refusal(self._loop.time(), self._heard_at, stranded=not self._busy)
 
-    def _grow(self) -> None:
+    # -- what they wait for --------------------------------------------------------------------
+
+    def _supply(self) -> None:
+        """Get what the waiters need under way, and what the smallest size asks for."""
+        missing = self._wanted - self._connecting - len(self._checking)
+        while missing > 0 and self._idle:
+            connection = self._idle.pop()
+            if not self._is_over(connection, self._loop.time()):
+                self._start_check(connection)
+                missing -= 1
         size = len(self._idle) + len(self._busy) + self._connecting
-        if self._closed or size >= self._config.pool_max_size:
-            return
-        if self._away is not None and self._connecting:
-            return  # somebody is asking already
-        self._connecting += 1
-        self._own(self._open_one(), "holdfast-grow")
+        missing = max(missing, self._config.pool_min_size - size)
+        room = min(self._config.pool_max_size - size, self._outage.width - self._connecting)
+        if not self._closed:
+            for _ in range(min(missing, room)):
+                self._connecting += 1
+                self._own(self._open_one(), "holdfast-grow")
 
     async def _open_one(self) -> None:
-        pause = _FIRST_PAUSE
         try:
-            while not self._closed:
+            connection = await self._new()
+        except PersistenceConnectionError as error:
+            self._fail(error)
+        else:
+            if self._prober is not None:
+                self._prober.cancel()
+            self._outage.answered()
+            self._hand_over(connection)
+        finally:
+            self._connecting -= 1
+        self._supply()
+
+    def _fail(self, error: PersistenceConnectionError) -> None:
+        now = self._loop.time()
+        if self._outage.failed(error, now):
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = self._loop.call_later(self._outage.patience, self._open_circuit)
+        self._tell_waiters(self._refusal)
+        if not self._closed and (self._prober is None or self._prober.done()):
+            self._connecting += 1
+            self._prober = self._own(self._probe(), "holdfast-grow")
+
+    async def _probe(self) -> None:
+        """Ask for the server until it answers, whether anybody waits or not."""
+        try:
+            while self._outage.since is not None:
+                await asyncio.sleep(self._outage.next_pause())
+                if self._outage.full and not self._wanted:
+                    # There is a server, and nobody who needs a further connection to it.
+                    self._outage.answered()
+                    return
                 try:
                     connection = await self._new()
                 except PersistenceConnectionError as error:
-                    if self._away is None:
-                        logger.warning("%s", error)
-                    elif self._connecting > 1:
-                        return
-                    self._away = error
-                    self._waiters = deque(w for w in self._waiters if not w.done())
-                    if not self._waiters:
-                        return
-                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
-                    pause = min(pause * 2, _LONGEST_PAUSE)
+                    self._outage.failed(error, self._loop.time())
+                    self._tell_waiters(self._refusal)
                 else:
-                    if self._away is not None:
-                        logger.info("PostgreSQL answers again")
-                        self._away = None
+                    self._outage.answered()
                     self._hand_over(connection)
-                    break
+                    return
         finally:
             self._connecting -= 1
-        if any(not waiter.done() for waiter in self._waiters):
-            self._grow()
+            self._prober = None
+            if not self._closed:
+                self._supply()
+
+    def _open_circuit(self) -> None:
+        if self._outage.since is not None:
+            if not self._outage.full:
+                self._outage.open_circuit()
+            self._tell_waiters(self._refusal)
+
+    def _start_check(self, connection: PooledConnection) -> None:
+        connection.busy_since = self._loop.time()
+        self._busy.add(connection)
+        self._checking.add(connection)
+        self._own(self._check(connection))
+
+    async def _check(self, connection: PooledConnection) -> None:
+        """Ask an idle connection whether it is alive, and give it to who has waited longest."""
+        begun = self._loop.time()
+        timer = self._loop.call_later(CHECK_SECONDS, connection.raw.terminate)
+        try:
+            await connection.raw.execute("SELECT 1")
+        except Exception:  # whatever it is, the connection is of no use
+            connection.raw.terminate()
+        finally:
+            timer.cancel()
+            self._checking.discard(connection)
+        if connection.raw.is_closed():
+            # What cut this one has probably cut them all: let the next caller not find out.
+            for other in [other for other in self._idle if other.alive_at < begun]:
+                self._idle.remove(other)
+                self._start_check(other)
+        self.release(connection)
+
+    # -- one connection ------------------------------------------------------------------------
 
     async def _new(self) -> PooledConnection:
         raw = await self._connect(self._config)
@@ -230,18 +310,41 @@ class Pool:
         # A random share of the age, so that connections opened together do not end together.
         age = self._config.max_connection_age_seconds * random.uniform(0.8, 1.0)  # noqa: S311
         keep = self._config.statement_cache_size
-        return PooledConnection(raw, self._loop.time() + age, keep)
+        now = self._loop.time()
+        connection = PooledConnection(raw, now + age, keep)
+        connection.alive_at = self._heard_at = now
+        return connection
+
+    def _is_over(self, connection: PooledConnection, now: float) -> bool:
+        """Whether an idle connection is of no more use; then it is seen to."""
+        if connection.raw.is_closed():
+            self._lost += 1
+            self._outage.lost()
+            return True
+        if now >= connection.retire_at:
+            self._own(self._close(connection))
+            return True
+        return False
+
+    def _lose(self, connection: PooledConnection) -> None:
+        self._lost += 1
+        self._outage.lost()
+        if connection.moved:
+            self.expire_all()
+        self._supply()
+        self._tell_waiters(self._refusal)
 
     async def _close(self, connection: PooledConnection) -> None:
         timer = self._loop.call_later(_CLOSE_SECONDS, connection.raw.terminate)
         try:
             await connection.raw.close()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except _LOST:
             connection.raw.terminate()
         finally:
             timer.cancel()
 
-    def _own(self, work: Any, name: str | None = None) -> None:
+    def _own(self, work: Any, name: str | None = None) -> asyncio.Task[Any]:
         task = self._loop.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

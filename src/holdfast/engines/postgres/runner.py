@@ -10,10 +10,11 @@ from asyncpg.exceptions import InvalidCachedStatementError
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.base import Row, Statement
+from holdfast.engines.base import RetryStats, Row, Statement
 from holdfast.engines.compiler import Compiler
 from holdfast.engines.postgres.connection import PooledConnection
-from holdfast.engines.postgres.errors import is_lost, translate
+from holdfast.engines.postgres.errors import has_moved, is_lost, is_refusal, translate
+from holdfast.engines.postgres.isolation import name_tenant
 from holdfast.engines.transactions import Kind
 from holdfast.errors import (
     OutcomeUnknownError,
@@ -34,11 +35,26 @@ class Runner:
     """Runs statements and commands on connections that the caller holds."""
 
     def __init__(self, config: PostgresConfig) -> None:
-        self.compile = Compiler(dialect.dialect())  # type: ignore[no-untyped-call]
+        #: Whether statements name their tenant to the server, for its policies.
+        self.naming = False
+        self.compile = self._compiler()
         self.commits = 0
+        self.retries = RetryStats()
         seconds = config.statement_timeout_ms / 1000
         self._limit = seconds * (1 + GRACE) if seconds else None
         self._loop = asyncio.get_running_loop()
+
+    def name_tenants(self, naming: bool) -> None:
+        """Compile anew if this changes; no connection may go on with what it has prepared."""
+        if naming != self.naming:
+            self.naming = naming
+            self.compile = self._compiler()
+
+    def _compiler(self) -> Compiler:
+        return Compiler(
+            dialect.dialect(),  # type: ignore[no-untyped-call]
+            name_tenant if self.naming else None,
+        )
 
     async def run(
         self,
@@ -107,10 +123,12 @@ class Runner:
     async def command(self, connection: PooledConnection, sql: str) -> None:
         """BEGIN, SAVEPOINT, COMMIT, ...; a COMMIT counts only if the server says so."""
         timer = self._deadline(connection)
+        # What is not sent, because the connection had ended before, does nothing.
+        known = sql != "COMMIT" or connection.raw.is_closed()
         try:
             tag = await connection.raw.execute(sql)
         except Exception as error:
-            raise self._problem(connection, None, error, sql != "COMMIT") from error
+            raise self._problem(connection, None, error, known) from error
         finally:
             _stop(timer)
         if sql == "COMMIT":
@@ -131,10 +149,12 @@ class Runner:
         outcome_known: bool,
     ) -> PersistenceError:
         if not is_lost(error):
+            connection.doubt_statements()
             return translate(error, statement)
         connection.raw.terminate()
+        connection.moved = has_moved(error)
         name = statement.name if statement is not None else "transaction"
-        if not outcome_known:
+        if not outcome_known and not is_refusal(error):
             return OutcomeUnknownError(
                 f"{name}: the connection was lost while the write was in flight; "
                 "look the record up before writing it again"

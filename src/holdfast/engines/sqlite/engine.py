@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy
@@ -19,18 +19,23 @@ from holdfast.engines.base import (
     EngineStats,
     Log,
     PoolStats,
+    RetryStats,
     Row,
     Statement,
     TransactionScope,
 )
 from holdfast.engines.batching import Batcher, Request
 from holdfast.engines.compiler import Compiler
+from holdfast.engines.gate import Gate
 from holdfast.engines.home import Home
+from holdfast.engines.repeating import in_transaction, repeat
+from holdfast.engines.sqlite.checkpoint import RETRY_SECONDS
 from holdfast.engines.sqlite.errors import translate
 from holdfast.engines.sqlite.files import Database
 from holdfast.engines.sqlite.follow import follow
-from holdfast.engines.sqlite.link import WriterLink, stream_on
+from holdfast.engines.sqlite.link import SnapshotLink, WriterLink, stream_on
 from holdfast.engines.sqlite.thread import ConnectionThread
+from holdfast.engines.sqlite.upkeep import SQLiteUpkeep
 from holdfast.engines.sqlite.writer import Call, Writer, insist, run
 from holdfast.engines.transactions import Kind, begin_on, transaction_on
 from holdfast.errors import PersistenceConnectionError, PoolTimeoutError
@@ -43,7 +48,7 @@ T = TypeVar("T")
 LARGEST_BATCH = 512
 
 
-class SQLiteEngine:
+class SQLiteEngine(SQLiteUpkeep):
     """See `holdfast.engines.base.Engine`. Writes of every kind and table share commits."""
 
     name = "sqlite"
@@ -63,8 +68,8 @@ class SQLiteEngine:
         try:
             database.check()
             database.create()
-            self._writer = Writer(database, self._compile)
             self._writer_thread = await self._start("writer", database.open_writer)
+            self._writer = Writer(database, self._compile, self._writer_thread.renew)
             self._idle_readers = [
                 await self._start(f"reader-{n}", database.open_reader)
                 for n in range(self._config.readers)
@@ -73,13 +78,19 @@ class SQLiteEngine:
             await self._stop_threads()
             database.discard()
             if isinstance(error, sqlite3.Error):
-                raise PersistenceConnectionError(
-                    f"cannot open {self._config.path}: {translate(error, None)}"
-                ) from error
+                problem = translate(error, None)
+                kind = type(problem)
+                if not isinstance(problem, PersistenceConnectionError):
+                    kind = PersistenceConnectionError
+                raise kind(f"cannot open {self._config.path}: {problem}") from error
             raise
         self._home = Home()
+        self._gate = Gate()
+        self._retries = RetryStats()
+        self._waits: set[asyncio.Timeout] = set()
         # The writer is one; batches and transactions take turns on it, first come first served.
         self._turn = asyncio.Lock()
+        self._checkpoint_alarm: asyncio.TimerHandle | None = None
         self._writes = Batcher(
             self._flush_writes, group=_one_group, lanes=1, width=1, largest=LARGEST_BATCH,
             patience=self._patience, busy=self._why_busy,
@@ -91,11 +102,22 @@ class SQLiteEngine:
         )  # fmt: skip
 
     async def close(self) -> None:
+        await self._gate.see_out(self._config.drain_timeout_seconds, self._finish, self._end)
+
+    async def _finish(self) -> None:
         await self._writes.close()
         await self._reads.close()
         while self._owned:
             await asyncio.wait(self._owned)
+
+    async def _end(self) -> None:
+        for wait in self._waits:
+            wait.reschedule(0)
+        # An open transaction ends with its connection: nothing of it is kept.
         await self._stop_threads()
+        await self._finish()
+        if self._checkpoint_alarm is not None:
+            self._checkpoint_alarm.cancel()
         self._database.discard()
 
     async def ping(self) -> bool:
@@ -109,50 +131,73 @@ class SQLiteEngine:
     # -- statements, each on its own --------------------------------------------------------
 
     async def get(self, statement: Statement, arguments: tuple[Any, ...]) -> Row | None:
-        row: Row | None = await self._reads.submit(statement, arguments, Kind.GET)
+        with self._gate:
+            row: Row | None = await self._reads.submit(statement, arguments, Kind.GET)
         return row
 
     async def fetch(
         self, statement: Statement, arguments: tuple[Any, ...], *, at_most: int
     ) -> Sequence[Row]:
-        rows: Sequence[Row] = await self._reads.submit(statement, arguments, Kind.FETCH)
+        with self._gate:
+            rows: Sequence[Row] = await self._reads.submit(statement, arguments, Kind.FETCH)
         return rows
 
     async def stream(
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> AsyncIterator[Sequence[Row]]:
-        thread = self._idle_streamers.pop() if self._idle_streamers else None
-        if thread is None:
-            thread = await self._start("streamer", self._database.open_reader)
-        try:
-            pieces = stream_on(thread, self._compile(statement), statement, arguments)
-            async with aclosing(pieces):  # type: ignore[type-var]
-                async for rows in pieces:
-                    yield rows
-        finally:
-            self._idle_streamers.append(thread)
+        with self._gate:
+            thread = await self._streamer()
+            try:
+                pieces = stream_on(thread, self._compile(statement), statement, arguments)
+                async with aclosing(pieces):  # type: ignore[type-var]
+                    async for rows in pieces:
+                        yield rows
+            finally:
+                self._idle_streamers.append(thread)
 
     async def write(self, statement: Statement, arguments: tuple[Any, ...]) -> None:
-        await self._writes.submit(statement, arguments, Kind.WRITE)
+        with self._gate:
+            await self._writes.submit(statement, arguments, Kind.WRITE)
 
     async def execute(self, statement: Statement, arguments: tuple[Any, ...]) -> int:
-        touched: int = await self._writes.submit(statement, arguments, Kind.EXECUTE)
+        with self._gate:
+            touched: int = await self._writes.submit(statement, arguments, Kind.EXECUTE)
         return touched
 
     async def returning(self, statement: Statement, arguments: tuple[Any, ...]) -> Sequence[Row]:
-        rows: Sequence[Row] = await self._writes.submit(statement, arguments, Kind.RETURNING)
+        with self._gate:
+            rows: Sequence[Row] = await self._writes.submit(statement, arguments, Kind.RETURNING)
         return rows
+
+    async def atomically(self, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
+        with self._gate:
+            deadline = asyncio.get_running_loop().time() + self._patience
+            return await repeat(
+                lambda: in_transaction(self._transaction(), work), deadline, self._retries
+            )
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[TransactionScope]:
         await self._take_turn()
-        link = WriterLink(self._writer_thread, self._writer, self._compile, self._turn.release)
+        link = WriterLink(self._writer_thread, self._writer, self._compile, self._give_turn)
         await begin_on(link, self._owned)
         async with transaction_on(link, self._owned) as session:
             yield session
 
-    def transaction(self) -> AbstractAsyncContextManager[TransactionScope]:
-        return self._transaction()
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[TransactionScope]:
+        with self._gate:
+            async with self._transaction() as session:
+                yield session
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[TransactionScope]:
+        with self._gate:
+            thread = await self._streamer()
+            link = SnapshotLink(thread, self._compile, lambda: self._idle_streamers.append(thread))
+            await begin_on(link, self._owned)
+            async with transaction_on(link, self._owned) as session:
+                yield session
 
     # -- what the backend asks ---------------------------------------------------------------
 
@@ -222,6 +267,7 @@ class SQLiteEngine:
             writes=self._writes.stats,
             reads=self._reads.stats,
             pool=PoolStats(size, size - idle, idle, waiting, opened=size),
+            retries=self._retries,
         )
 
     @property
@@ -238,8 +284,16 @@ class SQLiteEngine:
         self._threads.append(thread)
         return thread
 
+    async def _streamer(self) -> ConnectionThread:
+        """One for a reader that stays; whoever takes it puts it back among the idle ones."""
+        if self._idle_streamers:
+            return self._idle_streamers.pop()
+        return await self._start("streamer", self._database.open_reader)
+
     async def _stop_threads(self) -> None:
         # The writer was started first and stops last: it cleans up the log when it closes.
+        for thread in self._threads:
+            thread.refuse()
         while self._threads:
             await self._threads.pop().stop()
         self._idle_readers.clear()
@@ -247,13 +301,39 @@ class SQLiteEngine:
 
     async def _take_turn(self) -> None:
         self._home.check()
+        if self._gate.cut.is_set():
+            raise PersistenceConnectionError("the backend was disconnected")
+        wait = asyncio.timeout(self._patience)
+        self._waits.add(wait)
         try:
-            async with asyncio.timeout(self._patience):
+            async with wait:
                 await self._turn.acquire()
         except TimeoutError:
+            if self._gate.cut.is_set():
+                raise PersistenceConnectionError("the backend was disconnected") from None
             raise PoolTimeoutError(
                 f"no turn on the SQLite writer within {self._patience:g} s: {self._why_busy()}"
             ) from None
+        finally:
+            self._waits.discard(wait)
+
+    def _give_turn(self) -> None:
+        self._turn.release()
+        self._watch_log()
+
+    def _watch_log(self) -> None:
+        """Come back to a checkpoint that was in vain, also when nobody writes any more."""
+        overdue = self._writer.checkpoints.overdue and not self._gate.cut.is_set()
+        if overdue and self._checkpoint_alarm is None:
+            loop = asyncio.get_running_loop()
+            self._checkpoint_alarm = loop.call_later(RETRY_SECONDS, self._repeat_checkpoint)
+
+    def _repeat_checkpoint(self) -> None:
+        def again(_: object) -> None:
+            self._checkpoint_alarm = None
+            self._watch_log()
+
+        self._writer_thread.run(self._writer.repeat_checkpoint).add_done_callback(again)
 
     async def _flush_writes(self, batch: list[Request]) -> None:
         calls: list[Call] = [(r.kind, r.statement, r.arguments) for r in batch]
@@ -262,10 +342,10 @@ class SQLiteEngine:
             outcomes = await self._writer_thread.run(
                 lambda connection: self._writer.commit_batch(connection, calls)
             )
-        except sqlite3.Error as error:
+        except (sqlite3.Error, MemoryError) as error:
             raise translate(error, None) from error
         finally:
-            self._turn.release()
+            self._give_turn()
         for request, (value, problem) in zip(batch, outcomes, strict=True):
             if problem is None:
                 request.succeed(value)

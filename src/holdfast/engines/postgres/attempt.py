@@ -1,0 +1,96 @@
+"""One attempt to connect to one server, and why it failed."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+
+from holdfast.config import PostgresConfig
+from holdfast.engines.postgres.errors import translate
+from holdfast.engines.postgres.sockets import watch_peer
+from holdfast.errors import PersistenceConnectionError
+
+__all__ = ["connect", "explain", "forget_frames", "is_poolers_refusal"]
+
+
+async def connect(
+    config: PostgresConfig,
+    place: tuple[str, int],
+    settings: Mapping[str, str],
+    *,
+    statement_cache_size: int,
+) -> asyncpg.Connection[Any]:
+    """A connection to ``place``; the caller bounds the time and translates what is raised."""
+    host, port = place
+    raw: asyncpg.Connection[Any] = await asyncpg.connect(
+        host=host,
+        port=port,
+        user=config.username,
+        password=config.password.get_secret_value() or None,
+        database=config.database,
+        ssl=_tls(config),
+        statement_cache_size=statement_cache_size,
+        server_settings=dict(settings),
+        # Ours to decide, and not an environment variable's.
+        target_session_attrs=SessionAttribute.any,
+        timeout=config.connect_timeout_seconds,
+    )
+    watch_peer(raw)
+    # When asyncpg asks the server about types, it turns jit off for the session and on again.
+    # Ours have it off; and behind a pooler the three statements reach three sessions.
+    caps = raw._server_caps  # type: ignore[attr-defined]
+    raw._server_caps = caps._replace(jit=False)  # type: ignore[attr-defined]
+    return raw
+
+
+def explain(config: PostgresConfig, error: Exception, seconds: float) -> str:
+    """Why an attempt of so many seconds failed; nothing secret."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {seconds:.3g} s"
+    if isinstance(error, ssl.SSLError):
+        mode = config.effective_ssl_mode
+        return f"TLS failed ({error.reason or type(error).__name__}), ssl_mode={mode}"
+    if isinstance(error, asyncpg.PostgresError):
+        if is_poolers_refusal(error):
+            return "a pooler refused the session's settings; pooler='none' is not true of it"
+        return str(translate(error, None))
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return type(error).__name__
+
+
+def is_poolers_refusal(error: Exception) -> bool:
+    """Whether this is how PgBouncer answers settings that it does not keep apart for clients."""
+    refused = isinstance(error, asyncpg.ProtocolViolationError)
+    return refused and "startup parameter" in str(error)
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Drop the driver's frames: a traceback that shows variables would show the password."""
+    while error is not None:
+        error.__traceback__ = None
+        if isinstance(error, BaseExceptionGroup):
+            for part in error.exceptions:
+                forget_frames(part)
+        forget_frames(error.__context__)
+        error = error.__cause__
+
+
+def _tls(config: PostgresConfig) -> Any:
+    mode = config.effective_ssl_mode
+    if mode not in ("verify-ca", "verify-full"):
+        return mode
+    try:
+        context = ssl.create_default_context(
+            cafile=str(config.ssl_root_cert) if config.ssl_root_cert is not None else None
+        )
+    except OSError as error:
+        raise PersistenceConnectionError(
+            f"ssl_root_cert cannot be read: {error.strerror or type(error).__name__}"
+        ) from error
+    context.check_hostname = mode == "verify-full"
+    return context

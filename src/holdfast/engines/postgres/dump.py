@@ -1,0 +1,135 @@
+"""Backup and restore through the programs that come with PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from holdfast.config import PostgresConfig
+from holdfast.errors import BackupError
+
+__all__ = ["count", "dump", "load"]
+
+_EMPTY = """
+SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^(pg_|information_schema$)'
+AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
+"""
+
+
+async def dump(
+    config: PostgresConfig,
+    connection: asyncpg.Connection[Any],
+    target: Path,
+    tables: Sequence[str],
+) -> Mapping[str, int]:
+    """Write pg_dump's custom format; rows are counted in the snapshot that is dumped."""
+    program = await _program("pg_dump", connection)
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
+        rows = await count(connection, tables)
+        await _run(
+            config, connection, program, "--format=custom", f"--file={target}",
+            f"--snapshot={snapshot}", "--no-owner", "--no-privileges", config.database,
+        )  # fmt: skip
+    return rows
+
+
+async def load(config: PostgresConfig, connection: asyncpg.Connection[Any], source: Path) -> None:
+    """Run pg_restore in one transaction, into a database without tables."""
+    program = await _program("pg_restore", connection)
+    if await connection.fetchval(_EMPTY):
+        raise BackupError(
+            "the database is not empty: restore into a new one (createdb), then let the "
+            "application use that"
+        )
+    await _run(
+        config, connection, program, "--exit-on-error", "--single-transaction", "--no-owner",
+        "--no-privileges", f"--dbname={config.database}", str(source),
+    )  # fmt: skip
+
+
+async def count(connection: asyncpg.Connection[Any], tables: Sequence[str]) -> Mapping[str, int]:
+    stored = await connection.fetch(
+        "SELECT relname::text AS name FROM pg_class WHERE relkind IN ('r', 'p')"
+        " AND relnamespace = current_schema()::regnamespace AND relname = ANY($1::text[])",
+        list(tables),
+    )
+    return {
+        row["name"]: await connection.fetchval(f'SELECT count(*) FROM "{row["name"]}"')  # noqa: S608
+        for row in stored
+    }
+
+
+async def _program(name: str, connection: asyncpg.Connection[Any]) -> str:
+    """The program's path; it must not be older than the server."""
+    path = shutil.which(name)
+    wanted = connection.get_server_version().major
+    if path is None:
+        raise BackupError(
+            f"{name} is not installed: install PostgreSQL's client programs, version {wanted} or "
+            "newer, or use the portable format"
+        )
+    process = await asyncio.create_subprocess_exec(
+        path, "--version", stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    found = re.search(rb"(\d+)", said.partition(b")")[2])
+    if found is None or int(found[1]) < wanted:
+        raise BackupError(
+            f"{name} is of version {found[1].decode() if found else '?'} and the server of version "
+            f"{wanted}: put a newer one first in PATH, or use the portable format"
+        )
+    return path
+
+
+async def _run(
+    config: PostgresConfig, connection: asyncpg.Connection[Any], program: str, *arguments: str
+) -> None:
+    """Run a program against the server of the connection; never with the password in its
+    arguments, which every user of the machine can read."""
+    host, port = _address(config, connection)
+    environment = {
+        **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+        "PGHOST": host,
+        "PGPORT": str(port),
+        "PGUSER": config.username,
+        "PGPASSWORD": config.password.get_secret_value(),
+        "PGSSLMODE": config.effective_ssl_mode,
+        "PGAPPNAME": config.application_name,
+        "PGCONNECT_TIMEOUT": str(max(2, round(config.connect_timeout_seconds))),
+    }
+    if config.ssl_root_cert is not None:
+        environment["PGSSLROOTCERT"] = str(config.ssl_root_cert)
+    elif config.effective_ssl_mode in ("verify-ca", "verify-full"):
+        environment["PGSSLROOTCERT"] = "system"
+    process = await asyncio.create_subprocess_exec(
+        program, "--no-password", *arguments, env=environment,
+        stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        _, complaint = await process.communicate()
+    except BaseException:
+        process.terminate()
+        await process.wait()
+        raise
+    if process.returncode:
+        reason = complaint.decode(errors="replace").strip().splitlines()
+        raise BackupError(f"{Path(program).name} failed: {reason[0] if reason else 'no reason'}")
+
+
+def _address(config: PostgresConfig, connection: asyncpg.Connection[Any]) -> tuple[str, int]:
+    """Where the connection went: of several hosts, the one that answered."""
+    address = connection._addr  # type: ignore[attr-defined]
+    if isinstance(address, str):  # a socket: DIRECTORY/.s.PGSQL.PORT
+        directory, _, name = address.rpartition("/")
+        return directory, int(name.rpartition(".")[2])
+    host, port = address[:2]
+    return str(host), int(port)

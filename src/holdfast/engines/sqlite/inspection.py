@@ -1,0 +1,145 @@
+"""What `holdfast doctor` looks at in a SQLite database."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+
+from holdfast.engines.sqlite.files import Database
+from holdfast.engines.upkeep import Finding
+
+__all__ = ["inspect"]
+
+_MIB = 1024 * 1024
+#: Releases that repaired the loss of committed rows when a connection checkpoints while another
+#: writes (sqlite.org/wal.html, "the WAL-reset bug"); branches in between were not repaired.
+_REPAIRED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
+
+
+def inspect(connection: sqlite3.Connection, *, database: Database, thorough: bool) -> list[Finding]:
+    return [
+        *_library(),
+        *_settings(connection, database),
+        *_place(database),
+        *_sizes(connection, database),
+        *_contents(connection, thorough),
+    ]
+
+
+def _library() -> Iterator[Finding]:
+    version = sqlite3.sqlite_version_info
+    repaired = any(
+        version[:2] == fixed[:2] and version >= fixed for fixed in _REPAIRED
+    ) or version > max(_REPAIRED)
+    if repaired:
+        yield Finding("ok", "SQLite library", f"version {sqlite3.sqlite_version}")
+        return
+    yield Finding(
+        "notice",
+        "SQLite library",
+        f"version {sqlite3.sqlite_version} can lose committed rows when one connection checkpoints "
+        "while another writes; Holdfast checkpoints from its writer alone, in a mode that is safe",
+        "let no other program with automatic checkpoints write to the file, or take a Python with "
+        "SQLite 3.51.3 or newer",
+    )
+
+
+def _settings(connection: sqlite3.Connection, database: Database) -> Iterator[Finding]:
+    config = database.config
+    if database.in_memory:
+        yield Finding("notice", "durability", "in memory: nothing survives this process")
+        return
+    if config.synchronous == "normal":
+        yield Finding(
+            "warning",
+            "durability",
+            "synchronous=normal: a power cut can take back the latest acknowledged writes",
+            "leave synchronous at full, unless losing the last moments is acceptable",
+        )
+    else:
+        yield Finding("ok", "durability", "synchronous=full: what was acknowledged is on disk")
+    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    if mode != "wal":
+        yield Finding(
+            "warning",
+            "journal",
+            f"journal_mode={mode}: readers wait for the writer",
+            "leave wal_mode on",
+        )
+
+
+def _place(database: Database) -> Iterator[Finding]:
+    if database.in_memory:
+        return
+    kind = database.file_system
+    if database.is_remote:
+        yield Finding(
+            "problem",
+            "file system",
+            f"{kind} is a network file system: its locks do not hold",
+            "move the file to a local disk, or the organisation to PostgreSQL",
+        )
+    else:
+        yield Finding("ok", "file system", kind or "unknown, taken for local")
+    size = database.path.stat().st_size
+    free = shutil.disk_usage(database.path.parent).free
+    if free < max(2 * size, 512 * _MIB):
+        yield Finding(
+            "warning",
+            "disk",
+            f"{free // _MIB:,} MiB are free, the database has {size // _MIB:,} MiB",
+            "keep twice the database's size free: a backup and a VACUUM each need it once",
+        )
+    else:
+        yield Finding("ok", "disk", f"{free // _MIB:,} MiB are free")
+
+
+def _sizes(connection: sqlite3.Connection, database: Database) -> Iterator[Finding]:
+    wal, limit = database.wal_bytes(), database.config.checkpoint_bytes
+    if wal > 8 * limit:
+        yield Finding(
+            "warning",
+            "write-ahead log",
+            f"{wal // _MIB:,} MiB, where {limit // _MIB:,} MiB are meant: a reader keeps it",
+            "look for a process that holds a stream or a read transaction open",
+        )
+    else:
+        yield Finding("ok", "write-ahead log", f"{wal / _MIB:.1f} MiB")
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    unused = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    if pages > 25_000 and unused > pages // 4:
+        yield Finding(
+            "notice",
+            "unused space",
+            f"{100 * unused // pages} % of the file is empty after deletes; new rows use it first",
+            "VACUUM gives it back, while nobody uses the database",
+        )
+
+
+def _contents(connection: sqlite3.Connection, thorough: bool) -> Iterator[Finding]:
+    if not thorough:
+        yield Finding("notice", "contents", "not read through", "holdfast doctor --thorough does")
+        return
+    try:
+        problems = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
+    except sqlite3.DatabaseError as error:  # too damaged to be read to the end
+        problems = [str(error)]
+    if problems != ["ok"]:
+        yield Finding(
+            "problem",
+            "contents",
+            f"the file is damaged: {problems[0]}",
+            "stop writing, keep a copy of the file and its -wal, and restore the latest backup",
+        )
+        return
+    orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
+    if orphans:
+        yield Finding(
+            "problem",
+            "references",
+            f"{len(orphans):,} rows refer to rows that do not exist, first in {orphans[0][0]}",
+            "somebody wrote with foreign_keys off: delete or repair these rows",
+        )
+    else:
+        yield Finding("ok", "contents", "structure and references hold")

@@ -1,0 +1,49 @@
+"""Backup, restore and inspection, each on a thread and a connection of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from holdfast.engines.sqlite import copying
+from holdfast.engines.sqlite.errors import translate
+from holdfast.engines.sqlite.files import Database
+from holdfast.engines.sqlite.inspection import inspect
+from holdfast.engines.sqlite.thread import ConnectionThread
+from holdfast.engines.upkeep import Finding
+
+__all__ = ["SQLiteUpkeep"]
+
+T = TypeVar("T")
+
+
+class SQLiteUpkeep:
+    """See `holdfast.engines.upkeep.Upkeep`."""
+
+    _database: Database
+
+    async def backup(self, target: Path, tables: Sequence[str]) -> Mapping[str, int]:
+        return await self._aside(partial(copying.copy_to, target=target, tables=tables))
+
+    async def restore(self, source: Path) -> None:
+        await self._aside(partial(copying.copy_from, source=source))
+
+    async def count(self, tables: Sequence[str]) -> Mapping[str, int]:
+        return await self._aside(partial(copying.count_at_once, tables=tables))
+
+    async def inspect(self, *, thorough: bool = False) -> Sequence[Finding]:
+        return await self._aside(partial(inspect, database=self._database, thorough=thorough))
+
+    async def _aside(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        thread = ConnectionThread("holdfast-sqlite-upkeep", self._database.open_direct)
+        try:
+            await thread.start()
+            try:
+                return await thread.run(work)
+            finally:
+                await thread.stop()
+        except sqlite3.Error as error:
+            raise translate(error, None) from error

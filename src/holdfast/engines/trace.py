@@ -1,0 +1,378 @@
+"""The one place every statement passes: timed, counted, told to OpenTelemetry, logged when slow.
+
+Around an engine, of whatever make, and around the transactions it begins. Seconds are those the
+caller waits: for a turn, for the company in a batch and for retries as well.
+"""
+
+from __future__ import annotations
+
+import logging
+from asyncio import CancelledError
+from bisect import bisect_left
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from math import inf
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from holdfast.engines.base import Engine, EngineStats, Row, Session, Statement, TransactionScope
+from holdfast.engines.compiler import tenant_of
+from holdfast.engines.figures import BOUNDS, Histogram, SlowStatement, StatementStats
+from holdfast.engines.telemetry import Attributes, Telemetry, listening
+from holdfast.engines.transactions import Kind
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+__all__ = ["TracedEngine", "traced"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("holdfast.slow")
+
+#: Slow statements that are kept, and those that are logged in a second.
+LATEST, LINES = 100, 10
+
+
+class _Watch:
+    """What was seen of one engine since it was connected."""
+
+    def __init__(self, slow_seconds: float, telemetry: Telemetry | None) -> None:
+        self.commits = Histogram()
+        self.telemetry = telemetry
+        self._statements: dict[str, StatementStats] = {}
+        self._errors: dict[str, int] = {}
+        self._cancelled = 0
+        self._slow_seconds = slow_seconds or inf
+        self._slow = 0
+        self._slowest: deque[SlowStatement] = deque(maxlen=LATEST)
+        #: When the lines were last counted from nothing, how many came since, and how many did not.
+        self._second, self._lines, self._unlogged = -inf, 0, 0
+
+    async def call(
+        self,
+        statement: Statement,
+        arguments: tuple[Any, ...],
+        kind: Kind,
+        commits: Histogram | None,
+        work: Coroutine[Any, Any, T],
+    ) -> T:
+        """Await ``work``, and see how it goes. On the path of every call, so it makes nothing."""
+        telemetry = self.telemetry
+        span = None if telemetry is None else telemetry.begin(statement)
+        begun = perf_counter()
+        try:
+            value = await work
+        except BaseException as error:
+            seconds = perf_counter() - begun
+            self.failed(statement.name, seconds, error, statement, arguments)
+            if telemetry is not None:
+                telemetry.end(span, statement, seconds, error)
+            raise
+        seconds = perf_counter() - begun
+        figures = self._statements.get(statement.name)
+        if figures is None:
+            figures = self._statements[statement.name] = StatementStats()
+        figures.calls += 1
+        figures.seconds += seconds
+        if seconds > figures.longest:
+            figures.longest = seconds
+        if commits is not None:  # `Histogram.observe`, without the call
+            commits.counts[bisect_left(BOUNDS, seconds)] += 1
+            commits.seconds += seconds
+        if seconds >= self._slow_seconds:
+            self._log(statement.name, seconds, statement, arguments, rows=_rows(kind, value))
+        if telemetry is not None:
+            telemetry.end(span, statement, seconds, None)
+        return value
+
+    def done(
+        self,
+        name: str,
+        seconds: float,
+        statement: Statement | None = None,
+        arguments: tuple[Any, ...] = (),
+        **facts: Any,
+    ) -> StatementStats:
+        figures = self._statements.setdefault(name, StatementStats())
+        figures.calls += 1
+        figures.seconds += seconds
+        figures.longest = max(figures.longest, seconds)
+        if seconds >= self._slow_seconds:
+            self._log(name, seconds, statement, arguments, **facts)
+        return figures
+
+    def failed(
+        self,
+        name: str,
+        seconds: float,
+        error: BaseException,
+        statement: Statement | None = None,
+        arguments: tuple[Any, ...] = (),
+    ) -> None:
+        kind = type(error).__name__
+        figures = self.done(name, seconds, statement, arguments, error=kind)
+        if isinstance(error, CancelledError):
+            self._cancelled += 1
+        else:
+            figures.failures += 1
+            self._errors[kind] = self._errors.get(kind, 0) + 1
+
+    def added_to(self, stats: EngineStats) -> EngineStats:
+        """A copy of the engine's own figures, with these."""
+        return replace(
+            stats,
+            writes=replace(stats.writes),
+            reads=replace(stats.reads),
+            retries=replace(stats.retries),
+            replicas=replace(stats.replicas),
+            commit_seconds=Histogram([*self.commits.counts], self.commits.seconds),
+            statements={name: replace(each) for name, each in self._statements.items()},
+            errors=dict(self._errors),
+            cancelled=self._cancelled,
+            slow=self._slow,
+            slowest=tuple(self._slowest),
+        )
+
+    def _log(
+        self,
+        name: str,
+        seconds: float,
+        statement: Statement | None,
+        arguments: tuple[Any, ...],
+        **facts: Any,
+    ) -> None:
+        tenant = None if statement is None else _tenant(statement, arguments)
+        self._slow += 1
+        self._slowest.append(SlowStatement(name, seconds, datetime.now(UTC), tenant))
+        # When everything is slow, writing about it must not make it slower.
+        if perf_counter() >= self._second + 1:
+            self._second, self._lines = perf_counter(), 0
+        self._lines += 1
+        if self._lines > LINES:
+            self._unlogged += 1
+            return
+        facts |= {"statement": name, "seconds": seconds, "tenant": tenant}
+        facts["unlogged"], self._unlogged = self._unlogged or None, 0
+        extra = {fact: value for fact, value in facts.items() if value is not None}
+        logger.warning("%s took %.3f s", name, seconds, extra=extra)
+
+
+class _TracedSession:
+    """A session whose statements are watched."""
+
+    _block_name = "transaction"
+
+    def __init__(self, inner: Session, watch: _Watch, commits: Histogram | None) -> None:
+        self._inner: Any = inner
+        self._watch = watch
+        #: Where a write's seconds are those of its commit as well.
+        self._commits = commits
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not a statement is the inner one's own."""
+        return getattr(self.__dict__["_inner"], name)
+
+    # Not `async`: one coroutine less on the way of every call.
+
+    def get(
+        self, statement: Statement, arguments: tuple[Any, ...]
+    ) -> Coroutine[Any, Any, Row | None]:
+        work = self._inner.get(statement, arguments)
+        return self._watch.call(statement, arguments, Kind.GET, None, work)
+
+    def fetch(
+        self, statement: Statement, arguments: tuple[Any, ...], *, at_most: int
+    ) -> Coroutine[Any, Any, Sequence[Row]]:
+        work = self._inner.fetch(statement, arguments, at_most=at_most)
+        return self._watch.call(statement, arguments, Kind.FETCH, None, work)
+
+    def write(self, statement: Statement, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, None]:
+        work = self._inner.write(statement, arguments)
+        return self._watch.call(statement, arguments, Kind.WRITE, self._commits, work)
+
+    def execute(self, statement: Statement, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, int]:
+        work = self._inner.execute(statement, arguments)
+        return self._watch.call(statement, arguments, Kind.EXECUTE, self._commits, work)
+
+    def returning(
+        self, statement: Statement, arguments: tuple[Any, ...]
+    ) -> Coroutine[Any, Any, Sequence[Row]]:
+        work = self._inner.returning(statement, arguments)
+        return self._watch.call(statement, arguments, Kind.RETURNING, self._commits, work)
+
+    async def stream(
+        self, statement: Statement, arguments: tuple[Any, ...]
+    ) -> AsyncIterator[Sequence[Row]]:
+        """Timed from the first piece that is asked for to the end, the reader's own time with it:
+        for so long it keeps its snapshot."""
+        watch, count = self._watch, 0
+        span = None if watch.telemetry is None else watch.telemetry.begin(statement)
+        problem: BaseException | None = None
+        begun = perf_counter()
+        try:
+            async with aclosing(self._inner.stream(statement, arguments)) as pieces:
+                async for rows in pieces:
+                    count += len(rows)
+                    yield rows
+        except GeneratorExit:  # the reader had enough
+            raise
+        except BaseException as error:
+            problem = error
+            raise
+        finally:
+            seconds = perf_counter() - begun
+            if problem is None:
+                watch.done(statement.name, seconds, statement, arguments, rows=count)
+            else:
+                watch.failed(statement.name, seconds, problem, statement, arguments)
+            if watch.telemetry is not None:
+                watch.telemetry.end(span, statement, seconds, problem)
+
+    async def atomically(self, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
+        """Its statements are watched one by one, its attempts as one block."""
+        watch, name = self._watch, self._block_name
+        raised: BaseException | None = None
+        begun = left = perf_counter()
+        inner: _TracedTransaction | None = None
+
+        async def watched(session: TransactionScope) -> T:
+            nonlocal raised, left, inner
+            inner = _TracedTransaction(session, watch)
+            try:
+                value = await work(cast("TransactionScope", inner))
+            except BaseException as error:
+                raised = error
+                raise
+            left = perf_counter()
+            return value
+
+        with nullcontext() if watch.telemetry is None else watch.telemetry.block(name):
+            try:
+                value = cast("T", await self._inner.atomically(watched))
+            except BaseException as error:
+                seconds = perf_counter() - begun
+                if error is raised:
+                    watch.done(name, seconds)
+                else:
+                    watch.failed(name, seconds, error)
+                raise
+            ended = perf_counter()
+            watch.done(name, ended - begun)
+            if self._commits is not None and not (inner and inner.abandoned):
+                self._commits.observe(ended - left)
+            return value
+
+    def transaction(self) -> AbstractAsyncContextManager[TransactionScope]:
+        return self._block(self._block_name, self._inner.transaction())
+
+    @asynccontextmanager
+    async def _block(
+        self, name: str, scope: AbstractAsyncContextManager[TransactionScope]
+    ) -> AsyncIterator[TransactionScope]:
+        """What fails inside a block was counted there; its own failures are those of its ends."""
+        watch = self._watch
+        span = nullcontext() if watch.telemetry is None else watch.telemetry.block(name)
+        with span:
+            begun = left = perf_counter()
+            inside = False
+            try:
+                async with scope as session:
+                    inner = _TracedTransaction(session, watch)
+                    inside = True
+                    yield cast("TransactionScope", inner)
+                    inside = False
+                    left = perf_counter()
+            except BaseException as error:
+                seconds = perf_counter() - begun
+                if inside:
+                    watch.done(name, seconds)
+                else:
+                    watch.failed(name, seconds, error)
+                raise
+            ended = perf_counter()
+            watch.done(name, ended - begun)
+            if self._commits is not None and not inner.abandoned:
+                self._commits.observe(ended - left)
+
+
+class _TracedTransaction(_TracedSession):
+    """A `TransactionScope`; inside it nothing is durable yet."""
+
+    _block_name = "savepoint"
+
+    def __init__(self, inner: TransactionScope, watch: _Watch) -> None:
+        super().__init__(inner, watch, None)
+        self.abandoned = False
+
+    def abandon(self) -> None:
+        self.abandoned = True
+        self._inner.abandon()
+
+
+class TracedEngine(_TracedSession):
+    """An engine whose statements are watched; everything else it does itself."""
+
+    def __init__(
+        self,
+        inner: Engine,
+        *,
+        slow_seconds: float,
+        identity: Attributes,
+        tracers: TracerProvider | None = None,
+        meters: MeterProvider | None = None,
+    ) -> None:
+        self._slow_seconds = slow_seconds
+        self._identity = identity
+        self._providers = (tracers, meters)
+        #: In metrics, made up as the conventions want it.
+        self.pool_name = _pool_name(identity)
+        watch = _Watch(slow_seconds, None)
+        super().__init__(inner, watch, watch.commits)
+
+    async def connect(self) -> None:
+        await self._inner.connect()
+        telemetry = listening(self._identity, *self._providers)
+        self._watch = _Watch(self._slow_seconds, telemetry)
+        self._commits = self._watch.commits
+        if telemetry is not None:
+            telemetry.attach(self)
+
+    async def close(self) -> None:
+        if self._watch.telemetry is not None:
+            self._watch.telemetry.detach(self)
+        await self._inner.close()
+
+    def snapshot(self) -> AbstractAsyncContextManager[TransactionScope]:
+        return self._block("snapshot", self._inner.snapshot())
+
+    def stats(self) -> EngineStats:
+        return self._watch.added_to(self._inner.stats())
+
+
+def traced(engine: Engine, slow_seconds: float, identity: Attributes) -> Engine:
+    """The engine, watched. ``identity`` says by OpenTelemetry's attributes which database it is."""
+    return cast("Engine", TracedEngine(engine, slow_seconds=slow_seconds, identity=identity))
+
+
+def _tenant(statement: Statement, arguments: tuple[Any, ...]) -> str | None:
+    place = tenant_of(statement)
+    return None if place is None else str(arguments[place])
+
+
+def _pool_name(identity: Attributes) -> str:
+    server = [str(identity[k]) for k in ("server.address", "server.port") if k in identity]
+    database = [str(identity[k]) for k in ("db.namespace",) if k in identity]
+    return "/".join([":".join(server)] * bool(server) + database) or str(identity["db.system.name"])
+
+
+def _rows(kind: Kind, value: Any) -> int | None:
+    if kind is Kind.GET:
+        return 0 if value is None else 1
+    if kind is Kind.EXECUTE:
+        return int(value)
+    return None if value is None else len(value)

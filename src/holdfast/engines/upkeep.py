@@ -1,0 +1,46 @@
+"""What an engine does for whoever runs the database: copies of it, and a look at its health."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+__all__ = ["Finding", "Level", "Upkeep"]
+
+#: ``notice``: worth knowing. ``warning``: will hurt some day. ``problem``: hurts, or loses data.
+Level = Literal["ok", "notice", "warning", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at, what was seen, and what to do about it."""
+
+    level: Level
+    subject: str
+    message: str
+    advice: str = ""
+
+
+class Upkeep(Protocol):
+    """The part of an engine that the application's own calls never need."""
+
+    async def backup(self, target: Path, tables: Sequence[str]) -> Mapping[str, int]:
+        """Copy the whole database, as it is at one moment, into a new file.
+
+        Answers the rows of ``tables`` at that moment. Does not stop writers. On failure the file
+        may be half-written. `BackupError` if a program that is needed is missing.
+        """
+
+    async def restore(self, source: Path) -> None:
+        """Fill the database, which must be empty, from a file of `backup`: all of it or nothing."""
+
+    async def count(self, tables: Sequence[str]) -> Mapping[str, int]:
+        """Rows per table at one moment; tables that do not exist are left out."""
+
+    async def inspect(self, *, thorough: bool = False) -> Sequence[Finding]:
+        """What of settings, sizes and statistics an operator should know.
+
+        ``thorough`` may read the whole database. What the role may not see is a notice.
+        """

@@ -1,0 +1,133 @@
+"""One tenant's rows, out of a database into a file and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from sqlalchemy import Table, select
+
+from holdfast import checks, migrations
+from holdfast.engines.base import Engine, Session, Statement
+from holdfast.errors import BackupError
+from holdfast.migrations import Chain
+from holdfast.operations import portable
+from holdfast.operations.portable import Export, Header, Writer
+from holdfast.operations.tenants import with_rows
+from holdfast.repositories.base import insert, where_equal
+from holdfast.schema.changes import changes
+from holdfast.schema.meta import TENANT
+
+__all__ = ["load", "save"]
+
+
+@cache
+def _rows(table: Table) -> Statement:
+    """All rows of a tenant in the order of the key."""
+    key = [table.c[name] for name in table.info["key"]]
+    expression = select(*portable.columns_of(table)).where(*where_equal(table, ())).order_by(*key)
+    return Statement(f"{table.name}.export", expression, (TENANT,), table)
+
+
+@cache
+def _insert(table: Table) -> Statement:
+    names = (TENANT, *(column.name for column in portable.columns_of(table)))
+    return insert(f"{table.name}.import", table, names)
+
+
+async def save(
+    engine: Engine, chains: Sequence[Chain], tables: Sequence[Table], tenant: str, target: Path
+) -> Export:
+    """See `holdfast.operations.Operations.export_tenant`."""
+    checks.not_blank(tenant, "export_tenant: tenant")
+    header = Header(
+        holdfast=version("holdfast"),
+        revisions=await _revisions(engine, chains),
+        tenant=tenant,
+        created_at=datetime.now(UTC),
+    )
+    writer: Writer | None = None
+    try:
+        writer = Writer(target, header)
+        async with engine.snapshot() as session:
+            for table in tables:
+                stream = session.stream(_rows(table), (tenant,))
+                async with aclosing(stream) as pieces:  # type: ignore[type-var]
+                    async for rows in pieces:
+                        # In this task and not on a thread, which a cancellation would leave
+                        # writing: a piece is written in some milliseconds.
+                        _add(writer, table, rows)
+                        await asyncio.sleep(0)
+        return writer.finish()
+    except OSError as error:
+        raise BackupError(f"{target}: {error.strerror or type(error).__name__}") from error
+    finally:
+        if writer is not None:
+            writer.discard()
+
+
+def _add(writer: Writer, table: Table, rows: Sequence[Sequence[object]]) -> None:
+    try:
+        writer.add(table, rows)
+    except (TypeError, ValueError, AttributeError):
+        # Without the cause, which quotes the value.
+        raise BackupError(
+            f"{table.name} holds a value that its column cannot have; list the table's records, "
+            "which names the row, and repair it"
+        ) from None
+
+
+async def load(
+    engine: Engine,
+    chains: Sequence[Chain],
+    tables: Sequence[Table],
+    source: Path,
+    tenant: str | None,
+) -> Export:
+    """See `holdfast.operations.Operations.import_tenant`."""
+    # To its end, before anybody is kept waiting.
+    export = await asyncio.to_thread(portable.read_export, source)
+    name = checks.not_blank(export.tenant if tenant is None else tenant, "import_tenant: tenant")
+    revisions = await _revisions(engine, chains)
+    for chain, revision in export.revisions.items():
+        if chain not in revisions:
+            raise BackupError(
+                f"{source} holds rows of the extension {chain!r}: attach it to the backend"
+            )
+        if revisions[chain] != revision:
+            raise BackupError(
+                f"{source} was exported at revision {revision} of {chain}, and the database is at "
+                f"{revisions[chain]}: bring both to the same one"
+            )
+    # The log numbers what happened where the export comes from.
+    stored = {table.name: table for table in tables if table is not changes}
+    async with engine.transaction() as session:
+        if taken := await with_rows(session, list(stored.values()), name):
+            raise BackupError(
+                f"the tenant {name!r} has rows already, in {', '.join(taken)}: import under "
+                "another name, or erase what is there"
+            )
+        await _fill(session, stored, source, name)
+    return export
+
+
+async def _fill(session: Session, stored: Mapping[str, Table], source: Path, tenant: str) -> None:
+    for name, row in portable.rows_of(source):
+        if name == changes.name:
+            continue
+        if (table := stored.get(name)) is None:
+            raise BackupError(f"{source} holds rows of {name}, a table that this database lacks")
+        try:
+            values = portable.decode(portable.columns_of(table), row)
+        except (ValueError, TypeError):
+            raise BackupError(f"{source}: a row of {name} does not fit its table") from None
+        await session.write(_insert(table), (tenant, *values))
+
+
+async def _revisions(engine: Engine, chains: Sequence[Chain]) -> dict[str, str | None]:
+    return {chain.name: await migrations.current(engine, chain) for chain in chains}
