@@ -7,7 +7,7 @@ import sys
 import typer
 
 from holdfast import __version__
-from holdfast.cli import changes, extensions, migrate, status
+from holdfast.cli import backup, changes, doctor, extensions, migrate, prune, roles, status, tenants
 from holdfast.cli.demo import command as demo
 from holdfast.cli.output import Json, errors, print_json
 from holdfast.errors import PersistenceError
@@ -23,7 +23,13 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.add_typer(migrate.app, name="migrate")
 app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.add_typer(changes.app, name="changes")
+app.add_typer(tenants.app, name="tenant")
+app.command("prune")(prune.prune)
+app.command("roles")(roles.roles)
 app.command("revision")(extensions.revision)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.text import Text
 from holdfast import Status
 from holdfast.cli.extensions import Names, load
 from holdfast.cli.output import Json, Url, connected, console, print_json, size
+from holdfast.engines.base import EngineStats
 
 
 def status(url: Url = None, extension: Names = None, json: Json = False) -> None:
@@ -45,6 +47,8 @@ def _show(found: Status) -> None:
         f"{writes.items} writes in {writes.batches}, {reads.items} reads in {reads.batches}, "
         f"{found.stats.commits} commits",
     )
+    for name, text in _figures(found.stats):
+        facts.add_row(name, text)
     console.print(facts)
     if not found.tables:
         return
@@ -56,6 +60,25 @@ def _show(found: Status) -> None:
         tables.add_row(name, f"{table.rows:,}", size(table.bytes))
     console.print()
     console.print(tables)
+
+
+def _figures(stats: EngineStats) -> Iterator[tuple[str, str]]:
+    """How the database answers from here, and what did not go well."""
+    statements = stats.statements
+    calls = sum(each.calls for each in statements.values())
+    if calls:
+        mean = sum(each.seconds for each in statements.values()) / calls
+        longest = max(statements, key=lambda name: statements[name].longest)
+        yield (
+            "statements",
+            f"{calls} in {mean * 1e3:.1f} ms on average, "
+            + f"the longest {longest} in {statements[longest].longest * 1e3:.1f} ms",
+        )
+    if stats.slow:
+        names = sorted({slow.statement for slow in stats.slowest})
+        yield "slow", f"{stats.slow} statements: {', '.join(names)}"
+    if stats.errors:
+        yield "errors", ", ".join(f"{count} {name}" for name, count in stats.errors.items())
 
 
 def _revision(revision: str | None, newest: str | None) -> Text:

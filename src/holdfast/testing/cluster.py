@@ -25,10 +25,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote
 
 from holdfast.testing import processes
+
+if TYPE_CHECKING:
+    from holdfast.testing.standby import Standby
 
 __all__ = ["PostgresCluster"]
 
@@ -68,7 +71,7 @@ class PostgresCluster:
         self._closed = False
         self._owner = os.getpid()
         removed = [sockets, directory] if temporary else [sockets]
-        self._watcher = processes.Watcher(self.data, removed)
+        self._watcher = processes.Watcher(self.data / "postmaster.pid", removed)
         atexit.register(self.close)
 
     @classmethod
@@ -95,7 +98,17 @@ class PostgresCluster:
         for name in _OURS:
             if name in chosen:
                 raise ValueError(f"{name} is chosen by PostgresCluster")
-        programs = processes.find_programs(version)
+        cluster = cls._place(directory, processes.find_programs(version))
+        try:
+            cluster._initialise(chosen, locale)
+        except BaseException:
+            cluster.close()
+            raise
+        return cluster
+
+    @classmethod
+    def _place(cls, directory: str | os.PathLike[str] | None, programs: processes.Programs) -> Self:
+        """One with directories of its own, and nothing in them."""
         if directory is None:
             home, temporary = Path(tempfile.mkdtemp(prefix="holdfast-pg-")), True
         else:
@@ -108,13 +121,7 @@ class PostgresCluster:
         sockets = Path(tempfile.mkdtemp(prefix="hf-"))
         programs.give(home)
         programs.give(sockets)
-        cluster = cls(home, sockets, programs, temporary=temporary)
-        try:
-            cluster._initialise(chosen, locale)
-        except BaseException:
-            cluster.close()
-            raise
-        return cluster
+        return cls(home, sockets, programs, temporary=temporary)
 
     def _initialise(self, settings: dict[str, str], locale: str | None) -> None:
         options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync"]
@@ -127,8 +134,11 @@ class PostgresCluster:
         self._programs.run("initdb", *options, "--pgdata", str(self.data))
         durable = settings.get("fsync", "off").lower() in ("on", "true", "yes", "1")
         chosen = (_SMALL if durable else _SMALL | _FAST) | settings
-        with (self.data / "postgresql.conf").open("a", encoding="utf-8") as file:
-            for name, value in chosen.items():
+        self._configure("postgresql.conf", chosen)
+
+    def _configure(self, file_name: str, settings: Mapping[str, str]) -> None:
+        with (self.data / file_name).open("a", encoding="utf-8") as file:
+            for name, value in settings.items():
                 quoted = value.replace("\\", "\\\\").replace("'", "''")
                 file.write(f"{name} = '{quoted}'\n")
 
@@ -248,6 +258,12 @@ class PostgresCluster:
             for pid in reversed(processes.family(self.pid)):  # children first
                 processes.send(pid, signal.SIGCONT)
         self._frozen = False
+
+    def standby(self, *, settings: Mapping[str, str] | None = None) -> Standby:
+        """A streaming standby of this server, which must run; not started yet."""
+        from holdfast.testing.standby import Standby  # it is a cluster itself
+
+        return Standby.of(self, settings=settings)
 
     def psql(self, sql: str, database: str = "postgres") -> str:
         """What psql prints for these statements: a line per row, ``|`` between columns."""

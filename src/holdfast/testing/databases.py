@@ -10,9 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from pydantic import SecretStr
+
 from holdfast.backend import PersistenceBackend
 
 __all__ = [
+    "ADMINISTERED",
     "ENGINES",
     "MakeBackend",
     "PostgresDatabases",
@@ -24,6 +27,9 @@ __all__ = [
 
 #: As the fixtures name them.
 ENGINES = ("sqlite-memory", "sqlite-file", "postgres")
+
+#: By name the databases there are, as the URL of the role that made them.
+ADMINISTERED: dict[str, str] = {}
 
 #: Makes a disconnected backend on a database of its own; what is passed goes to `create_backend`.
 MakeBackend = Callable[..., Awaitable[PersistenceBackend]]
@@ -63,13 +69,27 @@ async def _migrate(backend: PersistenceBackend) -> None:
         pass
 
 
-class PostgresDatabases:
-    """Databases on one server, ``server`` being the URL of one that exists."""
+async def _give(backend: PersistenceBackend, prefix: str) -> None:
+    """Make roles, and give the owner among them what is there."""
+    await backend.connect()
+    try:
+        await backend.operations.create_roles(prefix, passwords={"app": SecretStr(prefix)})
+    finally:
+        await backend.disconnect()
 
-    def __init__(self, server: str, connect: Connect) -> None:
+
+class PostgresDatabases:
+    """Databases on one server, ``server`` being the URL of one that exists.
+
+    ``confined``: they belong to an owner, and `url` is for a role under row-level security.
+    """
+
+    def __init__(self, server: str, connect: Connect, *, confined: bool = False) -> None:
         self.server = server
         self._connect = connect
         self._made: list[str] = []
+        #: What the names of its roles begin with.
+        self.roles = f"hf_{uuid.uuid4().hex[:12]}" if confined else None
         #: A migrated database that nobody is connected to; set by `prepare`.
         self.template = ""
 
@@ -77,23 +97,39 @@ class PostgresDatabases:
         """Make and migrate the template; not on an event loop."""
         template = asyncio.run(self.create(copy_of="template0"))
         asyncio.run(_migrate(self._connect(at(self.server, template))))
+        if self.roles is not None:
+            asyncio.run(_give(self._connect(at(self.server, template)), self.roles))
         self.template = template
+
+    def url(self, name: str) -> str:
+        """Of a database that `create` made, for an application."""
+        found = at(self.server, name)
+        if self.roles is None:
+            return found
+        parts = urlsplit(found)
+        who = f"{self.roles}_app:{self.roles}"
+        return urlunsplit(parts._replace(netloc=f"{who}@{parts.netloc.rpartition('@')[2]}"))
 
     async def create(self, *, copy_of: str | None = None) -> str:
         """The name of a new database, a copy of the template if no other is given."""
         name = f"holdfast_{uuid.uuid4().hex}"
         await run_sql(self.server, f"CREATE DATABASE {name} TEMPLATE {copy_of or self.template}")
         self._made.append(name)
+        ADMINISTERED[name] = at(self.server, name)
         return name
 
     async def drop(self, name: str) -> None:
         await run_sql(self.server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         self._made.remove(name)
+        del ADMINISTERED[name]
 
     def close(self) -> None:
         """Drop what is left, the template too; not on an event loop."""
         for name in [*self._made]:
             asyncio.run(self.drop(name))
+        if self.roles is not None:
+            names = (f"{self.roles}_{role}" for role in ("app", "migrator", "owner"))
+            asyncio.run(run_sql(self.server, *(f"DROP ROLE IF EXISTS {name}" for name in names)))
 
 
 class SQLiteFiles:

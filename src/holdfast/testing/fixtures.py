@@ -7,15 +7,17 @@
     async def test_hiring(holdfast_backend): ...      # once for each engine, on a fresh database
 
 PostgreSQL is the server of ``HOLDFAST_TEST_POSTGRES_URL`` (databases must be creatable there), or
-one that is started for the session and thrown away. Override `holdfast_engine` to choose engines,
-`holdfast_options` to pass entities and extensions to `create_backend`, and `holdfast_make_backend`
-to bring an engine of your own.
+one that is started for the session and thrown away. With ``HOLDFAST_TEST_ROLE=runtime`` backends
+connect as a role that row-level security holds to one tenant at a time.
+
+Override `holdfast_engine` to choose engines, `holdfast_options` to pass entities and extensions to
+`create_backend`, and `holdfast_make_backend` to bring an engine of your own.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,10 @@ from holdfast.testing.databases import (
     MakeBackend,
     PostgresDatabases,
     SQLiteFiles,
-    at,
     connected,
 )
 from holdfast.testing.extended import extended_entities
+from holdfast.testing.pgbouncer import PgBouncer
 
 __all__ = ["MakeBackend"]
 
@@ -67,13 +69,27 @@ def holdfast_postgres_databases(
     holdfast_postgres: str, holdfast_options: Mapping[str, Any]
 ) -> Iterator[PostgresDatabases]:
     databases = PostgresDatabases(
-        holdfast_postgres, lambda url: create_backend(url, **holdfast_options)
+        holdfast_postgres,
+        lambda url: create_backend(url, **holdfast_options),
+        confined=os.environ.get("HOLDFAST_TEST_ROLE") == "runtime",
     )
     try:
         databases.prepare()
         yield databases
     finally:
         databases.close()
+
+
+@pytest.fixture(scope="session")
+def holdfast_pooled(holdfast_postgres: str) -> Iterator[Callable[[str], str]]:
+    """Leads the URL of a PostgreSQL database through PgBouncer, if ``HOLDFAST_TEST_POOLER`` names
+    the mode of its pools."""
+    mode = os.environ.get("HOLDFAST_TEST_POOLER")
+    if mode:
+        with PgBouncer(holdfast_postgres, mode) as pooler:
+            yield pooler.through
+    else:
+        yield str
 
 
 @pytest.fixture(scope="session")
@@ -97,16 +113,19 @@ def holdfast_make_backend(
     """
     # Asked for here: a fixture cannot be while the loop runs.
     databases: Any = None
-    if holdfast_engine != "sqlite-memory":
-        kind = "sqlite_files" if holdfast_engine == "sqlite-file" else "postgres_databases"
-        databases = request.getfixturevalue(f"holdfast_{kind}")
+    pooled: Callable[[str], str] = str
+    if holdfast_engine == "sqlite-file":
+        databases = request.getfixturevalue("holdfast_sqlite_files")
+    elif holdfast_engine != "sqlite-memory":
+        databases = request.getfixturevalue("holdfast_postgres_databases")
+        pooled = request.getfixturevalue("holdfast_pooled")
 
     async def make(**options: Any) -> PersistenceBackend:
         url = "sqlite:///:memory:"
         if isinstance(databases, SQLiteFiles):
             url = databases.create(tmp_path_factory.mktemp("database"))
         elif databases is not None:
-            url = at(databases.server, await databases.create())
+            url = pooled(databases.url(await databases.create()))
         return create_backend(url, **{**holdfast_options, **options})
 
     return make
@@ -124,7 +143,7 @@ async def holdfast_postgres_url(
 ) -> AsyncIterator[str]:
     """A fresh, migrated PostgreSQL database."""
     name = await holdfast_postgres_databases.create()
-    yield at(holdfast_postgres_databases.server, name)
+    yield holdfast_postgres_databases.url(name)
     await holdfast_postgres_databases.drop(name)
 
 
@@ -133,9 +152,10 @@ def holdfast_url(holdfast_engine: str, request: pytest.FixtureRequest) -> str:
     """A fresh, migrated database of the engine (in memory: to be migrated on connecting)."""
     if holdfast_engine == "sqlite-memory":
         return "sqlite:///:memory:"
-    kind = "sqlite" if holdfast_engine == "sqlite-file" else "postgres"
-    url: str = request.getfixturevalue(f"holdfast_{kind}_url")
-    return url
+    if holdfast_engine == "sqlite-file":
+        return str(request.getfixturevalue("holdfast_sqlite_url"))
+    pooled = request.getfixturevalue("holdfast_pooled")
+    return str(pooled(request.getfixturevalue("holdfast_postgres_url")))
 
 
 @pytest_asyncio.fixture

@@ -1,4 +1,4 @@
-"""Processes, users, ports and shared memory: what `PostgresCluster` needs of the system."""
+"""Processes, users, ports and shared memory: what servers in tests need of the system."""
 
 from __future__ import annotations
 
@@ -164,12 +164,12 @@ def free_shared_memory(lock_file: Path) -> None:
 
 # -- the end of this process -----------------------------------------------------------------------
 
-# Reads process ids, the last one counts. At the end of the input it ends that server, if it still
-# holds the data directory (process ids are used again), and removes the directories.
+# Reads process ids, the last one counts. At the end of the input it ends that server, if its lock
+# file still names it (process ids are used again), and removes the directories.
 _WATCHER = """
-data=$1; shift
+lock=$1; shift
 while read -r line; do pid=$line; done
-if [ -n "$pid" ] && [ "$(head -n 1 "$data/postmaster.pid" 2>/dev/null)" = "$pid" ]; then
+if [ -n "$pid" ] && [ "$(head -n 1 "$lock" 2>/dev/null)" = "$pid" ]; then
     # Frozen ones must run to end; without /proc the postmaster kills its own after 5 seconds.
     kill -QUIT "$pid"; kill -CONT $(cat "/proc/$pid/task/$pid/children") "$pid"; n=0
     while kill -0 "$pid" && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
@@ -182,9 +182,9 @@ rm -rf -- "$@"
 class Watcher:
     """A shell that outlives this process just long enough to clean up after it."""
 
-    def __init__(self, data: Path, directories: Sequence[Path]) -> None:
+    def __init__(self, lock_file: Path, directories: Sequence[Path]) -> None:
         self._shell = subprocess.Popen(  # noqa: S603
-            ["/bin/sh", "-c", _WATCHER, "sh", str(data), *map(str, directories)],
+            ["/bin/sh", "-c", _WATCHER, "sh", str(lock_file), *map(str, directories)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             cwd="/", start_new_session=True,
         )  # fmt: skip

@@ -166,10 +166,15 @@ class Agent:
             await acknowledged(backend.parked_contexts.save(parked), "parked_contexts", parked.id)
 
 
+def _report_stats(backend: PersistenceBackend) -> None:
+    stats = backend.stats()
+    report("stats", commits=stats.commits, writes=asdict(stats.writes))
+
+
 async def _send_stats(backend: PersistenceBackend) -> None:
     while True:
         await asyncio.sleep(_STATS_SECONDS)
-        report("stats", **asdict(backend.stats()))
+        _report_stats(backend)
 
 
 async def main() -> None:
@@ -181,7 +186,7 @@ async def main() -> None:
     try:
         report("ready", pid=os.getpid())
         await asyncio.gather(*(Agent(backend, plan, name).work() for name in order["agents"]))
-        report("stats", **asdict(backend.stats()))
+        _report_stats(backend)
         report("done")
     finally:
         stats.cancel()

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import Connection, Double, Integer, Table, column, text
+from sqlalchemy import Double, Integer, Table, column, literal_column, update
 
 from holdfast.backend import PersistenceBackend
 from holdfast.backend.core import Backend
+from holdfast.engines.base import Statement
 from holdfast.errors import MalformedRowError, QueryError
 from holdfast.mapping import MAPPERS
+from holdfast.repositories.base import where_equal
+from holdfast.schema.meta import TENANT
 from holdfast.schema.types import CodePointText, JsonText
 from holdfast.testing.subjects import Subject
 from holdfast.testing.suite.base import Suite, fresh, needs
@@ -26,14 +29,14 @@ async def damage(backend: PersistenceBackend, subject: Subject[Any], record: Any
     """Make a tenant's row unreadable with what the database's own rules let happen."""
     table: Table = type(subject.of(backend)).table
     for assignment in _assignments(subject, table, record):
-
-        def change(connection: Connection, assignment: str = assignment) -> int:
-            statement = text(f"UPDATE {table.name} SET {assignment} WHERE tenant = :tenant")  # noqa: S608 - the suite's own
-            return connection.execute(statement, {"tenant": backend.tenant}).rowcount
-
+        name, _, value = assignment.partition(" = ")
+        change = update(table).values({name.strip('"'): literal_column(value)})
+        statement = Statement(
+            f"{table.name}.damage", change.where(*where_equal(table, ())), (TENANT,), table
+        )
         assert isinstance(backend, Backend)
         try:
-            assert await backend._core.engine.run_sync(change) == 1
+            assert await backend._core.engine.execute(statement, (backend.tenant,)) == 1
         except QueryError:
             continue  # a rule of the database; the next one then
         return

@@ -1,0 +1,57 @@
+"""``holdfast backup`` and ``holdfast restore``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.extensions import Names, load
+from holdfast.cli.output import Json, Url, connected, console, print_json, size
+from holdfast.operations import Backup, verify_backup
+
+_File = Annotated[Path, typer.Argument(show_default=False)]
+
+
+def backup(target: _File, url: Url = None, extension: Names = None, json: Json = False) -> None:
+    """Copy the database, as it is now, into a new file; writers go on meanwhile.
+
+    Its manifest, TARGET.json, holds the checksum and the rows of each table: keep the two together.
+    """
+
+    async def run() -> Backup:
+        async with connected(url, load(extension)) as backend:
+            return await backend.operations.backup(target)
+
+    _show(asyncio.run(run()), f"backed up into {target}", json)
+
+
+def restore(
+    source: _File,
+    url: Url = None,
+    extension: Names = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only compare the file with its manifest.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Fill an empty database from a backup, and compare the rows with its manifest."""
+
+    async def run() -> Backup:
+        if verify:
+            return await verify_backup(source)
+        async with connected(url, load(extension)) as backend:
+            return await backend.operations.restore(source)
+
+    done = f"{source} is what was backed up" if verify else f"restored from {source}"
+    _show(asyncio.run(run()), done, json)
+
+
+def _show(found: Backup, done: str, json: bool) -> None:
+    if json:
+        print_json(found.model_dump(mode="json"))
+        return
+    rows = sum(found.rows.values())
+    console.print(f"{done}: {rows:,} rows in {len(found.rows)} tables, {size(found.bytes)}")
