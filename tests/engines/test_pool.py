@@ -7,9 +7,15 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 
-from holdfast import PersistenceConnectionError, PoolTimeoutError, PostgresConfig
+from holdfast import (
+    CircuitOpenError,
+    PersistenceConnectionError,
+    PoolTimeoutError,
+    PostgresConfig,
+)
 from holdfast.engines.postgres.connection import PooledConnection
 from holdfast.engines.postgres.pool import Pool
 
@@ -19,9 +25,18 @@ class Raw:
 
     def __init__(self) -> None:
         self.closed = ""
+        self.asked = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     def is_closed(self) -> bool:
         return bool(self.closed)
+
+    async def execute(self, _: str) -> None:
+        self.asked += 1
+        await self.answers.wait()
+        if self.closed:
+            raise ConnectionResetError
 
     async def close(self) -> None:
         await asyncio.sleep(0)
@@ -29,6 +44,7 @@ class Raw:
 
     def terminate(self) -> None:
         self.closed = "terminated"
+        self.answers.set()
 
 
 class Server:
@@ -38,14 +54,28 @@ class Server:
         self.connections: list[Raw] = []
         self.asked = 0
         self.away = False
+        self.why: Exception | None = None
+        self.opened = self.opening = 0
+        #: With each attempt: how many were under way, and how many had succeeded.
+        self.at_once: list[tuple[int, int]] = []
+        self.back = asyncio.Event()
         self.slow = asyncio.Event()
         self.slow.set()
 
     async def connect(self, _: PostgresConfig) -> Any:
         self.asked += 1
-        await self.slow.wait()
+        self.opening += 1
+        self.at_once.append((self.opening, self.opened))
+        try:
+            await asyncio.sleep(0)
+            await self.slow.wait()
+        finally:
+            self.opening -= 1
         if self.away:
-            raise PersistenceConnectionError("cannot connect to PostgreSQL at far: gone")
+            gone = PersistenceConnectionError("cannot connect to PostgreSQL at far: gone")
+            raise gone from self.why
+        self.opened += 1
+        self.back.set()
         self.connections.append(Raw())
         return self.connections[-1]
 
@@ -283,33 +313,211 @@ async def test_an_impatient_caller_does_not_stop_the_opening(pools: Any, server:
     assert server.asked == 2
 
 
-async def test_closing_ends_all(pools: Any, server: Server) -> None:
+async def test_closing_ends_all_at_once(pools: Any, server: Server) -> None:
+    """Whoever is to be waited for, the engine has waited for before."""
     pool = await pools(pool_min_size=2, pool_max_size=2)
     await settle()
     first, second = await pool.acquire(), await pool.acquire()
+    pool.release(first)
+    again = await pool.acquire()
     waiting = asyncio.ensure_future(pool.acquire())
     await settle()
-    closing = asyncio.ensure_future(pool.close())
+    async with asyncio.timeout(1):
+        await pool.close()
     with pytest.raises(PersistenceConnectionError, match="disconnected"):
         await waiting
-    pool.release(first)
-    await settle()
-    assert not closing.done()  # a moment for who is still busy
-    pool.release(second)
-    await closing
-    assert server.open == 0
+    assert [raw.closed for raw in server.connections] == ["terminated", "terminated"]
+    pool.release(second)  # which comes late and harms nobody
+    pool.release(again)
+    assert server.open == pool.stats().size == 0
     with pytest.raises(PersistenceConnectionError, match="disconnecting"):
         await pool.acquire()
 
 
-async def test_closing_does_not_wait_for_ever(
+# -- a server that is away -----------------------------------------------------------------------
+
+
+async def away(pool: Pool, server: Server) -> None:
+    """The server goes, and all connections with it."""
+    server.away = True
+    held = await pool.acquire()
+    held.raw.terminate()
+    pool.release(held)
+
+
+async def test_the_circuit_opens_and_closes_by_itself(
+    pools: Any, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = await pools(pool_timeout_seconds=5, outage_patience_seconds=0.3)
+    loop = asyncio.get_running_loop()
+    with caplog.at_level(logging.INFO, "holdfast.postgres"):
+        await away(pool, server)
+        begun = loop.time()
+        with pytest.raises(CircuitOpenError, match=r"has been away for 0\.\d s .* far: gone$"):
+            await pool.acquire()
+        assert 0.25 < loop.time() - begun < 0.6  # from the start of the outage
+        begun, asked = loop.time(), server.asked
+        for _ in range(100):
+            with pytest.raises(CircuitOpenError):
+                await pool.acquire()
+        assert loop.time() - begun < 0.1
+        assert server.asked == asked  # nobody asks but the prober
+        await asyncio.sleep(0.8)
+        assert server.asked > asked  # which goes on although nobody waits
+        server.back.clear()
+        server.away = False
+        async with asyncio.timeout(2):
+            await server.back.wait()
+        pool.release(await pool.acquire())
+    said = [record.getMessage() for record in caplog.records]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"], said
+
+
+async def test_a_server_that_is_away_is_asked_a_few_times_a_second(
+    pools: Any, server: Server
+) -> None:
+    pool = await pools(pool_max_size=10, pool_timeout_seconds=0.05)
+    taken = [await pool.acquire() for _ in range(10)]
+    server.away = True
+    asked = server.asked
+    for connection in taken:
+        connection.raw.terminate()
+    for connection in taken:
+        pool.release(connection)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 1
+    while loop.time() < until:
+        await asyncio.gather(*(pool.acquire() for _ in range(20)), return_exceptions=True)
+    assert 2 <= server.asked - asked <= 5
+
+
+async def test_connections_come_back_a_few_at_first(pools: Any, server: Server) -> None:
+    pool = await pools(pool_max_size=10, pool_timeout_seconds=5)
+    await away(pool, server)
+    waiting = [asyncio.ensure_future(pool.acquire()) for _ in range(10)]
+    await asyncio.sleep(0.05)
+    server.away = False
+    back, asked = server.opened, len(server.at_once)
+    for connection in await asyncio.gather(*waiting):
+        pool.release(connection)
+    # One, two, four, ...: never more under way than have come back, and one.
+    under_way = server.at_once[asked:]
+    assert len(under_way) == 10
+    assert all(at_once <= opened - back + 1 for at_once, opened in under_way)
+    assert max(at_once for at_once, _ in under_way) > 2
+
+
+async def test_a_refused_password_is_told_at_once(pools: Any, server: Server) -> None:
+    """Waiting does not mend it; who has a connection goes on with it."""
+    pool = await pools(pool_timeout_seconds=5)
+    held = await pool.acquire()
+    server.away = True
+    server.why = asyncpg.InvalidPasswordError("no")
+    waiting = asyncio.ensure_future(pool.acquire())
+    await asyncio.sleep(0.05)
+    assert not waiting.done()  # the one that works will come back
+    pool.release(held)
+    held = await waiting
+    held.raw.terminate()
+    waiting = asyncio.ensure_future(pool.acquire())
+    await settle()
+    pool.release(held)
+    with pytest.raises(PersistenceConnectionError, match="gone") as caught:
+        async with asyncio.timeout(0.5):
+            await waiting
+    assert not isinstance(caught.value, CircuitOpenError)
+    with pytest.raises(PersistenceConnectionError, match="gone"):
+        async with asyncio.timeout(0.5):
+            await pool.acquire()
+    server.back.clear()
+    server.away = False
+    async with asyncio.timeout(2):
+        await server.back.wait()
+    pool.release(await pool.acquire())
+
+
+async def test_a_full_server_makes_callers_queue(pools: Any, server: Server) -> None:
+    pool = await pools(pool_max_size=10, pool_timeout_seconds=5, outage_patience_seconds=0.05)
+    server.away = True
+    server.why = asyncpg.TooManyConnectionsError("full")
+
+    async def call() -> None:
+        connection = await pool.acquire()
+        await asyncio.sleep(0.002)
+        pool.release(connection)
+
+    asked = server.asked
+    async with asyncio.timeout(3):
+        await asyncio.gather(*(call() for _ in range(100)))
+    assert server.open == 1
+    assert server.asked - asked <= 5
+    # Nobody waits: there is nobody to go on asking for.
+    await asyncio.sleep(0.6)
+    asked = server.asked
+    await asyncio.sleep(0.6)
+    assert server.asked == asked
+
+
+# -- idle connections ----------------------------------------------------------------------------
+
+
+async def test_an_idle_connection_is_asked_before_it_is_lent(
     pools: Any, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.engines.postgres.pool._CLOSE_SECONDS", 0.05)
     pool = await pools()
-    held = await pool.acquire()
-    async with asyncio.timeout(1):
-        await pool.close()
-    assert server.connections[0].closed == "terminated"
-    pool.release(held)  # which comes late and harms nobody
-    assert pool.stats().size == 0
+    pool.release(await pool.acquire())
+    assert server.connections[0].asked == 0
+    monkeypatch.setattr("holdfast.engines.postgres.pool.FRESH_SECONDS", -1.0)
+    pool.release(await pool.acquire())
+    assert server.connections[0].asked == 1
+    assert server.asked == 1
+
+
+async def test_a_silent_connection_gives_the_others_away(
+    pools: Any, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.engines.postgres.pool.FRESH_SECONDS", 0.02)
+    monkeypatch.setattr("holdfast.engines.postgres.pool.CHECK_SECONDS", 0.05)
+    pool = await pools(pool_min_size=3, pool_timeout_seconds=5)
+    await settle()
+    await asyncio.sleep(0.05)
+    for raw in server.connections:
+        raw.answers.clear()
+    connection = await pool.acquire()
+    assert connection.raw is not server.connections[0]
+    await asyncio.sleep(0.1)
+    assert [raw.closed for raw in server.connections[:3]] == ["terminated"] * 3
+    assert pool.stats().lost == 3
+    pool.release(connection)
+
+
+async def test_a_cancelled_caller_leaves_the_check_to_the_next(
+    pools: Any, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.engines.postgres.pool.FRESH_SECONDS", -1.0)
+    pool = await pools(pool_max_size=1)
+    server.connections[0].answers.clear()
+    first = asyncio.ensure_future(pool.acquire())
+    await settle()
+    second = asyncio.ensure_future(pool.acquire())
+    await settle()
+    first.cancel()
+    await settle()
+    server.connections[0].answers.set()
+    pool.release(await second)
+    stats = pool.stats()
+    assert (stats.busy, stats.idle, stats.waiting, server.asked) == (0, 1, 0, 1)
+
+
+async def test_a_server_that_is_going_ends_all(pools: Any, server: Server) -> None:
+    pool = await pools(pool_min_size=3)
+    await settle()
+    first, second = await pool.acquire(), await pool.acquire()
+    first.moved = True
+    first.raw.terminate()
+    pool.release(first)
+    await settle()
+    assert sum(raw.closed == "closed" for raw in server.connections) == 1  # the idle one
+    pool.release(second)
+    await settle()
+    assert all(raw.closed for raw in server.connections[:3])

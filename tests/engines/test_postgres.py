@@ -29,6 +29,7 @@ from holdfast import (
 from holdfast.config import PersistenceConfig
 from holdfast.engines.base import Statement
 from holdfast.engines.postgres.engine import PostgresEngine
+from holdfast.engines.repeating import ATTEMPTS
 from holdfast.engines.transactions import Kind
 from holdfast.repositories.work import _TASKS
 from holdfast.schema.work import projects, tasks
@@ -496,7 +497,7 @@ async def test_a_write_that_always_loses_gives_up(
         monkeypatch.setattr(runner, "run", losing)
         with pytest.raises(SerializationFailureError, match="lost again"):
             await backend.tasks.save(task("t"))
-        assert tries == 4
+        assert tries == ATTEMPTS
         monkeypatch.undo()
         await backend.tasks.save(task("t"))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from .preload import Shims
 from .scorecard import SEED, Record
 
 _KEY = "scorecard"
@@ -17,6 +18,11 @@ def record(request: pytest.FixtureRequest) -> Record:
         request.node.user_properties.append((_KEY, (row, what, measured, control, bare)))
 
     return put
+
+
+@pytest.fixture(scope="session")
+def shims(tmp_path_factory: pytest.TempPathFactory) -> Shims:
+    return Shims(tmp_path_factory.mktemp("shims"))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
