@@ -1,0 +1,133 @@
+"""Row 2: a writer that is killed leaves what it acknowledged, and no half of a group."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+
+from holdfast import create_backend
+from holdfast.testing.databases import connected
+
+from .scorecard import Ledger, Record, sized
+
+GROUP = 5
+
+_WRITER = """
+import asyncio, os, random, sys
+from datetime import UTC, datetime
+from holdfast import ApprovalItem, Task, create_backend
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+
+def task(key):
+    return Task(id=key, title="t", description="d", type="admin", project="p", created_by="m")
+
+def item(key):
+    return ApprovalItem(
+        id=key, action_type="t", title="t", description="d", requested_by="a",
+        risk_level="low", created_at=NOW, expires_at=None,
+    )
+
+async def one(backend, key):
+    await backend.tasks.save(task(key))
+
+async def many(backend, key):
+    await backend.approvals.save_many([item(f"{key}/{n}") for n in range(GROUP)])
+
+async def together(backend, key):
+    async with backend.transaction() as tx:
+        for n in range(GROUP):
+            await tx.tasks.save(task(f"{key}/{n}"))
+
+async def apart(backend, key):
+    for n in range(GROUP):
+        await backend.tasks.save(task(f"{key}/{n}"))
+        await asyncio.sleep(random.uniform(0, 0.004))
+
+async def main(url, mode):
+    backend = create_backend(url)
+    await backend.connect()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    early = mode == "careless"
+
+    async def writer(kind, number):
+        turn = 0
+        while True:
+            turn += 1
+            key = f"{kind.__name__}-{os.getpid()}-{number}-{turn}"
+            if early:
+                os.write(1, f"{key}\\n".encode())
+            await kind(backend, key)
+            if not early:
+                os.write(1, f"{key}\\n".encode())
+
+    kinds = (one, apart) if early else (one, many, together)
+    await asyncio.gather(*(writer(kind, n) for kind in kinds for n in range(6)))
+
+asyncio.run(main(sys.argv[1], sys.argv[2]))
+"""
+
+
+async def _kill_writers(url: str, kills: int, mode: str) -> Ledger:
+    """Let each writer acknowledge some writes, and kill it in the middle of others."""
+    ledger = Ledger()
+    program = _WRITER.replace("GROUP", str(GROUP))
+    writers = []
+    for _ in range(kills):  # all are started before the first is needed: starting takes longest
+        writer = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, url, mode,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        writers.append(writer)
+    for writer in writers:
+        assert writer.stdout is not None
+        assert await writer.stdout.readline() == b"ready\n"
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdin is not None
+        writer.stdin.write(b"go\n")
+        for _ in range(sized(150, 400)):
+            ledger.acked.add((await writer.stdout.readline()).decode().strip())
+        writer.kill()
+        rest = await writer.stdout.read()
+        ledger.acked.update(line for line in rest.decode().split("\n")[:-1] if line)
+        await writer.wait()
+    return ledger
+
+
+async def _look(url: str) -> tuple[list[str], int]:
+    """Operations that are stored whole, and the number of those that are stored in part."""
+    async with connected(create_backend(url)) as backend:
+        keys = [task.id for task in await backend.tasks.list_tasks()]
+        keys += [item.id for item in await backend.approvals.list_items(limit=None)]
+    parts = Counter(key.split("/")[0] for key in keys)
+    whole = {key: 1 if key.startswith("one") else GROUP for key in parts}
+    stored = [key for key, count in parts.items() for _ in range(count // whole[key])]
+    return stored, sum(count % whole[key] > 0 for key, count in parts.items())
+
+
+async def test_row_2_the_client_is_killed(shared_url: str, record: Record) -> None:
+    kills = sized(2, 50)
+    ledger = Ledger()
+    for begun in range(0, kills, 5):
+        part = await _kill_writers(shared_url, min(5, kills - begun), "careful")
+        ledger.acked |= part.acked
+    stored, halves = await _look(shared_url)
+    verdict = ledger.verdict(stored)
+
+    control = await _kill_writers(shared_url, sized(1, 5), "careless")
+    control_stored, control_halves = await _look(shared_url)
+    lost = control.verdict(control_stored)["lost"]
+    record(
+        2,
+        f"client SIGKILL, {shared_url.split(':')[0]}",
+        f"{kills} kills, {len(ledger.acked):,} acked, {verdict}, {halves} half groups",
+        f"acknowledged early, one by one: {lost} lost, {control_halves} half groups",
+    )
+    assert set(verdict.values()) == {0}
+    assert halves == 0
+    assert {key.split("-")[0] for key in ledger.acked} == {"one", "many", "together"}
+    assert lost > 0
+    assert control_halves > 0
