@@ -84,6 +84,10 @@ UNION ALL SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(o
 FROM pg_trigger WHERE NOT tgisinternal
 UNION ALL SELECT 'function', '', proname, pg_get_functiondef(oid)
 FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+UNION ALL SELECT 'policy', tablename, policyname, concat_ws(' ', permissive, cmd, qual, with_check)
+FROM pg_policies WHERE schemaname = 'public'
+UNION ALL SELECT 'row security', '', relname, relrowsecurity::text
+FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relrowsecurity
 """
 
 

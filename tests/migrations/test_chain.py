@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from holdfast import PersistenceBackend, PersistenceConnectionError, create_backend, migrations
 from holdfast.engines.base import EXCLUSIVE_SECONDS, Engine
-from holdfast.schema import metadata
+from holdfast.schema import metadata, policies
 
 from ..conformance.samples import full
 from .conftest import engine_of, everything, run_sql
@@ -22,6 +22,7 @@ from .conftest import engine_of, everything, run_sql
 
 def _create_all(connection: Connection) -> None:
     metadata.create_all(connection)
+    policies.enforce(connection, metadata.tables.values())
 
 
 async def test_the_revisions_make_what_the_tables_say(empty: PersistenceBackend) -> None:

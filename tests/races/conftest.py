@@ -19,6 +19,14 @@ def racers() -> Iterator[Racers]:
 
 
 @pytest.fixture
+def shared_url(shared_url: str, request: pytest.FixtureRequest) -> str:
+    if not shared_url.startswith("postgres"):
+        return shared_url
+    pooled = request.getfixturevalue("holdfast_pooled")
+    return str(pooled(shared_url))
+
+
+@pytest.fixture
 def race(racers: Racers, shared_url: str) -> Race:
     return Race(racers, shared_url)
 

@@ -1,0 +1,1 @@
+"""What whoever runs the database does with it."""

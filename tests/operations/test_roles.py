@@ -1,0 +1,267 @@
+"""The roles of a database: who owns, who migrates, and what the application's role may do."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import uuid
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from holdfast import (
+    InvalidArgumentError,
+    MigrationError,
+    QueryError,
+    TenantIsolationError,
+    create_backend,
+)
+from holdfast.cli.app import app
+from holdfast.operations.roles import RoleNames, verifier
+from holdfast.testing import PostgresCluster
+from holdfast.testing.databases import run_sql
+
+from ..conformance.test_work import task
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+async def prefix(empty_postgres_url: str) -> AsyncIterator[str]:
+    """Of roles that are dropped in the end: they belong to the server, not to the database."""
+    name = f"hf_{uuid.uuid4().hex[:12]}"
+    yield name
+    for role in ("readonly", "app", "migrator", "owner"):
+        found = await _ask(
+            empty_postgres_url, f"SELECT 1 FROM pg_roles WHERE rolname = '{name}_{role}'"
+        )
+        if found:
+            await run_sql(
+                empty_postgres_url,
+                f"DROP OWNED BY {name}_{role} CASCADE",
+                f"DROP ROLE {name}_{role}",
+            )
+
+
+def _as(url: str, role: str) -> str:
+    head, _, tail = url.partition("//")
+    return f"{head}//{role}:{PASSWORD.replace(' ', '%20')}@{tail.rpartition('@')[2]}"
+
+
+async def _ask(url: str, sql: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(url)
+    try:
+        return list(await connection.fetch(sql))
+    finally:
+        await connection.close()
+
+
+async def _make(url: str, prefix: str, *, readonly: bool = False) -> list[str]:
+    roles = ["migrator", "app", *(["readonly"] if readonly else [])]
+    backend = create_backend(url)
+    await backend.connect()
+    try:
+        return list(
+            await backend.operations.create_roles(
+                prefix, passwords=dict.fromkeys(roles, SecretStr(PASSWORD)), readonly=readonly
+            )
+        )
+    finally:
+        await backend.disconnect()
+
+
+async def _migrate(url: str) -> None:
+    backend = create_backend(url)
+    await backend.connect()
+    try:
+        await backend.migrate()
+    finally:
+        await backend.disconnect()
+
+
+@pytest.mark.parametrize("order", ["roles, tables", "tables, roles", "roles, tables, roles"])
+async def test_whatever_comes_first(empty_postgres_url: str, prefix: str, order: str) -> None:
+    for step in order.split(", "):
+        if step == "roles":
+            await _make(empty_postgres_url, prefix)
+        elif order.startswith("roles"):
+            await _migrate(_as(empty_postgres_url, f"{prefix}_migrator"))
+        else:
+            await _migrate(empty_postgres_url)
+    owners = await _ask(
+        empty_postgres_url,
+        "SELECT DISTINCT rolname FROM pg_class c JOIN pg_roles r ON r.oid = relowner"
+        " WHERE relnamespace = 'public'::regnamespace"
+        " UNION SELECT rolname FROM pg_proc p JOIN pg_roles r ON r.oid = proowner"
+        " WHERE pronamespace = 'public'::regnamespace",
+    )
+    assert [row[0] for row in owners] == [f"{prefix}_owner"]
+
+    url = _as(empty_postgres_url, f"{prefix}_app")
+    backend = create_backend(f"{url}?row_security=required", tenant="acme")
+    await backend.connect()
+    await backend.migrate()  # at the newest revision already: nothing to do, and no rights to do it
+    await backend.tasks.save(task("a"))
+    assert await backend.for_tenant("other").tasks.get("a") is None
+    assert (await backend.status()).tables["tasks"].rows == 1
+    assert (await backend.for_tenant("other").status()).tables["tasks"].rows == 0
+    assert await backend.recorded_tables() == []
+    assert await backend.health_check()
+    assert await backend.schema_drift() == []
+    await backend.disconnect()
+
+
+async def test_a_usual_start_by_the_app_needs_the_migrator_when_it_is_behind(
+    empty_postgres_url: str, prefix: str
+) -> None:
+    await _make(empty_postgres_url, prefix)
+    with pytest.raises(MigrationError, match="the database role must own the tables"):
+        await _migrate(_as(empty_postgres_url, f"{prefix}_app"))
+    strict = create_backend(f"{_as(empty_postgres_url, f'{prefix}_app')}?row_security=required")
+    with pytest.raises(TenantIsolationError, match="no table with tenants"):
+        await strict.connect()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE mine (id text)",
+        "ALTER TABLE tasks DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY holdfast_tenant ON tasks",
+        "TRUNCATE tasks CASCADE",
+        "CREATE TRIGGER t AFTER INSERT ON tasks EXECUTE FUNCTION unique_key_recheck()",
+        "UPDATE alembic_version SET version_num = '0001'",
+        "ALTER FUNCTION holdfast_tenant() COST 1",
+    ],
+)
+async def test_the_app_reads_and_writes_rows_and_no_more(
+    empty_postgres_url: str, prefix: str, sql: str
+) -> None:
+    await _migrate(empty_postgres_url)
+    await _make(empty_postgres_url, prefix)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await _ask(_as(empty_postgres_url, f"{prefix}_app"), sql)
+
+
+async def test_the_app_never_writes_to_the_table_of_revisions(
+    empty_postgres_url: str, prefix: str
+) -> None:
+    """Though the roles come first, with default privileges for every table."""
+    await _make(empty_postgres_url, prefix, readonly=True)
+    await _migrate(_as(empty_postgres_url, f"{prefix}_migrator"))
+    rights = await _ask(
+        empty_postgres_url,
+        "SELECT grantee::regrole::text, string_agg(privilege_type, ',') FROM pg_class,"
+        " aclexplode(relacl) WHERE relname = 'alembic_version' AND grantee <> relowner"
+        " GROUP BY 1 ORDER BY 1",
+    )
+    assert [tuple(row) for row in rights] == [
+        (f"{prefix}_app", "SELECT"),
+        (f"{prefix}_readonly", "SELECT"),
+    ]
+
+
+async def test_a_view_on_views_is_seen_however_deep(empty_postgres_url: str, prefix: str) -> None:
+    await _migrate(empty_postgres_url)
+    await _make(empty_postgres_url, prefix)
+    await run_sql(
+        empty_postgres_url,
+        "CREATE VIEW one AS SELECT * FROM tasks",
+        "CREATE VIEW two AS SELECT * FROM one",
+        f"CREATE ROLE {prefix}_readonly",  # who is nobody's owner
+        f"GRANT SELECT ON two TO {prefix}_readonly",
+        "CREATE VIEW three AS SELECT id FROM two",
+        f"ALTER VIEW three OWNER TO {prefix}_readonly",
+        f"GRANT SELECT (id) ON three TO {prefix}_app",
+    )
+    url = f"{_as(empty_postgres_url, f'{prefix}_app')}?row_security=required"
+    with pytest.raises(TenantIsolationError, match="the view three reads with the rights"):
+        await create_backend(url).connect()
+    await run_sql(empty_postgres_url, "ALTER VIEW three SET (security_invoker = true)")
+    strict = create_backend(url)
+    await strict.connect()
+    await strict.disconnect()
+
+
+async def test_a_reader_reads_one_tenant(empty_postgres_url: str, prefix: str) -> None:
+    await _migrate(empty_postgres_url)
+    await _make(empty_postgres_url, prefix, readonly=True)
+    owner = create_backend(empty_postgres_url, tenant="acme")
+    await owner.connect()
+    await owner.tasks.save(task("a"))
+    await owner.disconnect()
+    reader = create_backend(_as(empty_postgres_url, f"{prefix}_readonly"), tenant="acme")
+    await reader.connect()
+    assert (await reader.tasks.get("a")) is not None
+    assert await reader.for_tenant("other").tasks.get("a") is None
+    await reader.disconnect()
+    with pytest.raises(asyncpg.PostgresError):
+        await _ask(_as(empty_postgres_url, f"{prefix}_readonly"), "DELETE FROM tasks")
+
+
+async def test_what_is_wrong_is_put_right(empty_postgres_url: str, prefix: str) -> None:
+    await _migrate(empty_postgres_url)
+    first = await _make(empty_postgres_url, prefix)
+    await run_sql(
+        empty_postgres_url,
+        f"ALTER ROLE {prefix}_app BYPASSRLS",
+        f"GRANT {prefix}_owner TO {prefix}_app",
+        f"GRANT TRUNCATE ON tasks TO {prefix}_app",
+    )
+    url = f"{_as(empty_postgres_url, f'{prefix}_app')}?row_security=required"
+    with pytest.raises(TenantIsolationError, match="BYPASSRLS"):
+        await create_backend(url).connect()
+    again = await _make(empty_postgres_url, prefix)
+    assert any("NOBYPASSRLS" in statement for statement in again)
+    assert not any("BYPASSRLS" in statement for statement in first)
+    backend = create_backend(url)
+    await backend.connect()
+    await backend.disconnect()
+
+
+async def test_no_password_is_shown(
+    empty_postgres_url: str, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    shown = "\n".join(await _make(empty_postgres_url, prefix))
+    assert "PASSWORD '***'" in shown
+    assert "SCRAM" not in shown
+    assert PASSWORD not in shown + caplog.text
+    assert "SCRAM" not in caplog.text
+    with pytest.raises(QueryError, match="lacks the privilege") as refused:
+        await _make(_as(empty_postgres_url, f"{prefix}_app"), prefix)
+    assert "SCRAM" not in "".join(traceback.format_exception(refused.value))
+    with pytest.raises(InvalidArgumentError, match="printable ASCII"):
+        verifier(SecretStr("pässword"))
+    with pytest.raises(InvalidArgumentError, match="prefix"):
+        RoleNames.of("x; DROP", readonly=False)
+
+
+async def test_the_server_knows_the_password() -> None:
+    cluster = PostgresCluster.create()
+    lines = ["local all all trust", "host all postgres all trust", "host all all all scram-sha-256"]
+    (cluster.data / "pg_hba.conf").write_text("\n".join(lines) + "\n")
+    with cluster:
+        await _make(cluster.url(), "hf")
+        assert await _ask(_as(cluster.url(), "hf_app"), "SELECT 1")
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await _ask(cluster.url().replace("postgres@", "hf_app:wrong@"), "SELECT 1")
+
+
+def test_the_command(postgres_server: str) -> None:
+    runner = CliRunner(env={"HOLDFAST_APP_PASSWORD": PASSWORD})
+    shown = runner.invoke(
+        app, ["roles", "--dry-run", "--prefix", "hf_dry", "--url", postgres_server]
+    )
+    assert shown.exit_code == 0
+    assert "CREATE ROLE hf_dry_app LOGIN PASSWORD '***';" in shown.output
+    assert PASSWORD not in shown.output
+
+
+def test_a_file_has_no_roles(sqlite_url: str) -> None:
+    refused = CliRunner().invoke(app, ["roles", "--url", sqlite_url])
+    assert isinstance(refused.exception, InvalidArgumentError)
+    assert "SQLite file has no roles" in str(refused.exception)
