@@ -18,6 +18,10 @@ demo: $(VENV)/.installed ## let a small organisation work on org.db, and kill on
 test: $(VENV)/.developed ## every test, on SQLite and on a real PostgreSQL
 	$(BIN)/pytest -n $(WORKERS) --dist loadscope
 
+matrix: $(VENV)/.developed ## the conformance tests again: through PgBouncer, and as the role that is confined to a tenant
+	HOLDFAST_TEST_POOLER=transaction $(BIN)/pytest -q -n $(WORKERS) --dist loadscope tests/conformance -k postgres
+	HOLDFAST_TEST_ROLE=runtime $(BIN)/pytest -q -n $(WORKERS) --dist loadscope tests/conformance -k postgres
+
 check: $(VENV)/.developed ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,4 +54,4 @@ $(VENV)/.developed: $(VENV)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --group dev
 	@touch $@
 
-.PHONY: help demo test check faults bench revision clean
+.PHONY: help demo test matrix check faults bench revision clean
