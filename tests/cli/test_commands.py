@@ -11,6 +11,7 @@ import pytest
 
 import holdfast
 from holdfast import create_backend, migrations
+from holdfast.cli.output import read_config
 
 
 def run(*arguments: str, code: int = 0, url: str | None = None) -> str:
@@ -113,3 +114,18 @@ def test_a_missing_server_is_one_clear_line() -> None:
 def test_bad_usage() -> None:
     run("status", "--nonsense", code=2)
     assert "InvalidArgumentError" in run("status", code=1, url="mysql://host/db")
+
+
+def test_the_password_may_stand_apart_from_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    def password(url: str) -> str:
+        config = read_config(url)
+        assert config.postgres is not None
+        return config.postgres.password.get_secret_value()
+
+    monkeypatch.setenv("PGPASSWORD", "another")
+    monkeypatch.setenv("HOLDFAST_POSTGRES__PASSWORD", "apart")
+    assert password("postgresql://app@db/org") == "apart"
+    assert password("postgresql://app:inside@db/org") == "inside"
+    assert read_config("sqlite:///org.db").backend == "sqlite"
+    monkeypatch.setenv("HOLDFAST_URL", "postgresql://app@db/org")
+    assert password("postgresql://app@db/org") == "apart"

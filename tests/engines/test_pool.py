@@ -458,6 +458,73 @@ async def test_a_full_server_makes_callers_queue(pools: Any, server: Server) -> 
     assert server.asked == asked
 
 
+class Scripted(Server):
+    """Keeps some attempts waiting, so that they end in the same step of the loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[asyncio.Future[Any]] = []
+        self.keep = False
+
+    async def connect(self, config: PostgresConfig) -> Any:
+        if not self.keep:
+            return await super().connect(config)
+        self.kept.append(asyncio.get_running_loop().create_future())
+        return await self.kept[-1]
+
+
+@pytest.mark.parametrize("outcomes", ["-+", "+-", "-+-", "--+", "-++"])
+async def test_attempts_that_end_together_leave_nothing_behind(outcomes: str) -> None:
+    server = Scripted()
+    config = PostgresConfig(database="d", username="u", password="secret", pool_max_size=6)
+    pool = Pool(config, server.connect)
+    await pool.open()
+    taken = [await pool.acquire()]
+    taken += await asyncio.gather(*(pool.acquire() for _ in range(2)))
+    server.keep = True
+    calls = [asyncio.ensure_future(pool.acquire()) for _ in outcomes]
+    await settle()
+    assert len(server.kept) == len(outcomes)
+    server.keep = False
+    for attempt, outcome in zip(server.kept, outcomes, strict=True):
+        if outcome == "+":
+            attempt.set_result(Raw())
+        else:
+            attempt.set_exception(PersistenceConnectionError("gone"))
+    async with asyncio.timeout(3):
+        taken += await asyncio.gather(*calls)
+        taken += [await pool.acquire() for _ in range(6 - len(taken))]
+    assert pool.stats().size == 6
+    for connection in taken:
+        connection.raw.terminate()
+        pool.release(connection)
+    async with asyncio.timeout(3):  # whoever comes alone is served as well
+        pool.release(await pool.acquire())
+    await pool.close()
+
+
+@pytest.mark.parametrize("full", [True, False])
+async def test_an_idle_connection_is_asked_also_while_no_other_can_be_had(
+    pools: Any, server: Server, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    pool = await pools(pool_timeout_seconds=1)
+    held = await pool.acquire()
+    if full:
+        server.away, server.why = True, asyncpg.TooManyConnectionsError("full")
+    else:
+        server.slow.clear()
+    waiting = asyncio.ensure_future(pool.acquire())
+    await settle()
+    pool.release(held)
+    pool.release(await waiting)
+    monkeypatch.setattr("holdfast.engines.postgres.pool.FRESH_SECONDS", -1.0)
+    async with asyncio.timeout(0.1):
+        connection = await pool.acquire()
+    assert connection is held
+    assert server.connections[0].asked == 1
+    pool.release(connection)
+
+
 # -- idle connections ----------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from holdfast import (
     DuplicateRecordError,
@@ -27,7 +27,7 @@ from holdfast import (
     create_backend,
 )
 from holdfast.config import PersistenceConfig
-from holdfast.engines.base import Statement
+from holdfast.engines.base import CHUNK, Statement
 from holdfast.engines.postgres.engine import PostgresEngine
 from holdfast.engines.repeating import ATTEMPTS
 from holdfast.engines.transactions import Kind
@@ -122,6 +122,43 @@ async def test_a_lock_that_is_held_ends_a_write_in_time(postgres_url: str) -> No
             with pytest.raises(QueryTimeoutError):
                 await backend.tasks.save(task("t"))
         await other.close()
+        await backend.tasks.save(task("t"))
+
+
+#: The second piece takes long.
+_NUMBER = func.generate_series(1, 2 * CHUNK).table_valued("n").c.n
+SLOW_STREAM = Statement(
+    "tests.slow_stream",
+    select(_NUMBER, case((_NUMBER == CHUNK + 1, func.pg_sleep(30)))),
+    (),
+    tasks,
+)
+
+
+async def test_a_stream_that_runs_too_long_says_so(postgres_url: str) -> None:
+    async with opened(postgres_url, statement_timeout_ms=150) as backend:
+        engine = engine_of(backend)
+        engine._runner._limit = None  # the server's deadline alone
+        with pytest.raises(QueryTimeoutError, match=r"tests\.slow_stream: .*statement_timeout"):
+            async for _ in engine.stream(SLOW_STREAM, ()):
+                pass
+        assert engine.stats().pool.lost == 0
+
+
+async def test_a_stream_can_be_cancelled_at_any_piece(postgres_url: str) -> None:
+    async with opened(postgres_url) as backend:
+        first = asyncio.Event()
+
+        async def read() -> None:
+            async for _ in engine_of(backend).stream(SLOW_STREAM, ()):
+                first.set()
+
+        reading = asyncio.ensure_future(read())
+        await first.wait()
+        await asyncio.sleep(0.05)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
         await backend.tasks.save(task("t"))
 
 

@@ -132,6 +132,22 @@ async def test_who_joins_an_older_question_asks_again() -> None:
     assert await late == 200
 
 
+async def test_an_answer_that_was_asked_for_before_is_forgotten_too() -> None:
+    answers = asyncio.Queue[int]()
+
+    async def ask(_: str) -> list[tuple[int]]:
+        return [(await answers.get(),)]
+
+    position = Position(ask, lambda: 1)
+    waiting = asyncio.ensure_future(position.get())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    position.forget()
+    answers.put_nowait(100)
+    answers.put_nowait(200)
+    assert await waiting == 200
+
+
 async def _write_and_read(backend: PersistenceBackend, rounds: int) -> int:
     """Eight callers that save and list at once; how many lists lacked what their caller saved."""
     stale = 0

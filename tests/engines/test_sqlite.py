@@ -413,6 +413,58 @@ async def test_the_threads_end(tmp_path: Path) -> None:
     assert not [t for t in threading.enumerate() if t in threads]
 
 
+async def test_a_thread_whose_start_is_cancelled_ends(tmp_path: Path) -> None:
+    async with opened(tmp_path / "org.db") as backend:
+        engine = engine_of(backend)
+        before = set(threading.enumerate())
+        start = asyncio.ensure_future(engine._streamer())
+        await asyncio.sleep(0)
+        (thread,) = set(threading.enumerate()) - before
+        start.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await start
+        thread.join(5)
+        assert not thread.is_alive()
+        assert len(engine._threads) == 3
+
+
+async def test_who_leaves_late_takes_nobodys_turn_away(tmp_path: Path) -> None:
+    async with opened(tmp_path / "org.db", drain_timeout_seconds=0) as backend:
+        engine = engine_of(backend)
+        late, reading = engine.transaction(), engine.snapshot()
+        await late.__aenter__()
+        await reading.__aenter__()
+        await backend.disconnect()
+        await backend.connect()
+        async with backend.transaction() as tx:
+            await tx.tasks.save(task("t"))
+            with pytest.raises(PersistenceConnectionError):
+                await late.__aexit__(None, None, None)
+            with pytest.raises(PersistenceConnectionError):
+                await reading.__aexit__(None, None, None)
+            assert engine._turn.locked()
+        async for rows in engine.stream(_SETTINGS, ("default",)):
+            raise AssertionError(rows)
+
+
+async def test_a_commit_does_not_fail_for_the_file_of_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path / "org.db", checkpoint_bytes=4096) as backend:
+        refused = 0
+
+        def refuse(_: Path, missing_ok: bool = False) -> None:
+            nonlocal refused
+            refused += 1
+            raise PermissionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", refuse)
+            await backend.tasks.save(task("t"))
+        assert refused == 1
+        assert await backend.tasks.get("t") is not None
+
+
 async def test_a_long_list_is_one_snapshot_and_frees_its_thread(tmp_path: Path) -> None:
     async with opened(tmp_path / "org.db") as backend:
         engine = engine_of(backend)

@@ -262,6 +262,7 @@ async def test_wrong_arguments(backend: PersistenceBackend) -> None:
     assert parse_age("2w") == DAY * 14
     for ever in ("forever", "999999999w", "9999999d", "100000000d"):
         assert await operations.prune(parse_age(ever)) == ()
+    assert await operations.prune(DAY, tenants=[]) == ()  # nobody, and not everybody
     assert await left(backend) == ["e00000"]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
+from pydantic import SecretStr
 from rich.console import Console
 
 from holdfast import PersistenceBackend, PersistenceConfig, create_backend
@@ -17,6 +20,8 @@ __all__ = ["Json", "Url", "connected", "console", "errors", "print_json", "read_
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+
+_PASSWORD = "HOLDFAST_POSTGRES__PASSWORD"  # noqa: S105 - the name of the variable
 
 Url = Annotated[
     str | None,
@@ -32,8 +37,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to 
 
 
 def read_config(url: str | None) -> PersistenceConfig:
-    """The configuration of a URL, else of the environment."""
-    return PersistenceConfig.from_url(url) if url else PersistenceConfig.from_env()
+    """The configuration of a URL, else of the environment.
+
+    The password may be in the environment in any case: on a command line every user of the machine
+    can read it.
+    """
+    if not url or url == os.environ.get("HOLDFAST_URL"):
+        return PersistenceConfig.from_env()
+    config, password = PersistenceConfig.from_url(url), os.environ.get(_PASSWORD)
+    if config.postgres is None or not password or urlsplit(url).password is not None:
+        return config
+    postgres = config.postgres.model_copy(update={"password": SecretStr(password)})
+    return config.model_copy(update={"postgres": postgres})
 
 
 @asynccontextmanager

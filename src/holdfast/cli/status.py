@@ -69,11 +69,8 @@ def _figures(stats: EngineStats) -> Iterator[tuple[str, str]]:
     if calls:
         mean = sum(each.seconds for each in statements.values()) / calls
         longest = max(statements, key=lambda name: statements[name].longest)
-        yield (
-            "statements",
-            f"{calls} in {mean * 1e3:.1f} ms on average, "
-            + f"the longest {longest} in {statements[longest].longest * 1e3:.1f} ms",
-        )
+        worst = f"{longest} in {statements[longest].longest * 1e3:.1f} ms"
+        yield "statements", f"{calls} in {mean * 1e3:.1f} ms on average, the longest {worst}"
     if stats.slow:
         names = sorted({slow.statement for slow in stats.slowest})
         yield "slow", f"{stats.slow} statements: {', '.join(names)}"

@@ -120,7 +120,11 @@ class TransactionSession:
         name = f"holdfast_{self._depth + 1}"
         async with self._turn:
             self._check()
-            await self._link.command(f"SAVEPOINT {name}")
+            try:
+                await self._link.command(f"SAVEPOINT {name}")
+            except BaseException as error:
+                self._failed = error
+                raise
         inner = TransactionSession(self._link, self._turn, self._depth + 1)
         try:
             yield inner

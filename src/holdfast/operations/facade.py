@@ -23,7 +23,8 @@ __all__ = ["Operations"]
 class Operations:
     """Work on the whole database, whichever tenant the backend speaks for.
 
-    The database's role must see every tenant: the owner's does, the runtime role's does not.
+    The database's role must see every tenant: the owner's does, the runtime role's does not. Tables
+    of extensions are included if the extensions are attached to the backend.
     """
 
     def __init__(self, engine: Callable[[], Engine], chains: Sequence[Chain]) -> None:
@@ -36,8 +37,9 @@ class Operations:
         """Copy the database, as it is at one moment, into a new file with a manifest beside it.
 
         Writers go on. The file has its name only when it is complete, synced, and its rows are
-        those of the database. SQLite's is a database in one file; PostgreSQL's is pg_dump's custom
-        format, which needs that program. `BackupError` if the file exists or cannot be made.
+        those of the database; only its owner may read it. SQLite's is a database in one file;
+        PostgreSQL's is pg_dump's custom format, which needs that program. `BackupError` if the
+        file exists or cannot be made.
         """
         return await backup.make(self._engine(), self._tables, Path(target))
 
@@ -60,7 +62,7 @@ class Operations:
     async def doctor(self, *, thorough: bool = False) -> Sequence[Finding]:
         """Look at server, configuration and schema; the worst comes first.
 
-        ``thorough`` also reads the whole database for damage.
+        ``thorough`` also reads the whole database for damage, on PostgreSQL if amcheck is there.
         """
         return await doctor.examine(self._engine(), self._chains, thorough=thorough)
 

@@ -14,16 +14,34 @@ from sqlalchemy.dialects import postgresql
 
 from holdfast.schema.meta import TENANT
 
-__all__ = ["CONDITION", "NAME", "NO_TENANT", "SETTING", "creation", "enforce", "lacking", "protect", "strange"]
+__all__ = [
+    "CONDITION",
+    "NAME",
+    "NO_TENANT",
+    "SAME_TENANT",
+    "SETTING",
+    "creation",
+    "enforce",
+    "lacking",
+    "protect",
+    "strange",
+]
 
 #: Where the tenant stands for whom the transaction's current statement runs.
 SETTING = "holdfast.tenant"
-#: Of each table's policy, and of the function it asks.
+#: Of each table's policy, and of the function it asks where the setting is empty.
 NAME = "holdfast_tenant"
 #: The SQLSTATE of a statement that names no tenant.
 NO_TENANT = "HF001"
-#: Of the policies, as the server prints it.
-CONDITION = f"({TENANT} = ( SELECT {NAME}() AS {NAME}))"
+#: Of the policies. Not the function alone: built-in functions are several times quicker.
+SAME_TENANT = (
+    f"{TENANT} = (SELECT COALESCE(NULLIF(current_setting('{SETTING}', true), ''), {NAME}()))"
+)
+#: The same, as the server prints it.
+CONDITION = (
+    f"({TENANT} = ( SELECT COALESCE(NULLIF(current_setting('{SETTING}'::text, true), ''::text), "
+    f'{NAME}()) AS "coalesce"))'
+)
 
 # A setting that was made for a transaction is empty afterwards, not absent.
 _FUNCTION = f"""
@@ -37,17 +55,16 @@ BEGIN
   RETURN named;
 END $holdfast$
 """
-# The sub-select is run once per statement, the function alone could be run once per row.
+# The sub-select is run once per statement; without it, the setting could be read once per row.
 _POLICY = f"""
-CREATE POLICY {NAME} ON {{table}}
-USING ({TENANT} = (SELECT {NAME}())) WITH CHECK ({TENANT} = (SELECT {NAME}()))
+CREATE POLICY {NAME} ON {{table}} USING ({SAME_TENANT}) WITH CHECK ({SAME_TENANT})
 """
 _STATE = text(f"""
 SELECT relname::text, relrowsecurity AND EXISTS (
   SELECT FROM pg_policy WHERE polrelid = c.oid AND polname = '{NAME}'
   AND polpermissive AND polcmd = '*' AND polroles = '{{0}}'
-  AND pg_get_expr(polqual, polrelid) = '{CONDITION}'
-  AND pg_get_expr(polwithcheck, polrelid) = '{CONDITION}'
+  AND pg_get_expr(polqual, polrelid) = $condition${CONDITION}$condition$
+  AND pg_get_expr(polwithcheck, polrelid) = $condition${CONDITION}$condition$
 ), ARRAY(
   SELECT polname::text FROM pg_policy WHERE polrelid = c.oid AND polname <> '{NAME}'
   AND polpermissive ORDER BY polname

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -84,13 +86,22 @@ def _tls(config: PostgresConfig) -> Any:
     mode = config.effective_ssl_mode
     if mode not in ("verify-ca", "verify-full"):
         return mode
+    path = config.ssl_root_cert
     try:
-        context = ssl.create_default_context(
-            cafile=str(config.ssl_root_cert) if config.ssl_root_cert is not None else None
-        )
+        written = path.stat().st_mtime_ns if path is not None else 0
+        return _verifying(path, written, mode == "verify-full")
     except OSError as error:
         raise PersistenceConnectionError(
             f"ssl_root_cert cannot be read: {error.strerror or type(error).__name__}"
         ) from error
-    context.check_hostname = mode == "verify-full"
+
+
+@lru_cache(maxsize=16)
+def _verifying(path: Path | None, _written: int, check_hostname: bool) -> ssl.SSLContext:
+    """Kept: reading a system's certificates takes tens of milliseconds of the event loop.
+
+    A file that is written anew is read anew.
+    """
+    context = ssl.create_default_context(cafile=str(path) if path is not None else None)
+    context.check_hostname = check_hostname
     return context

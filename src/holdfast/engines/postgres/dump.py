@@ -75,7 +75,7 @@ async def _program(name: str, connection: asyncpg.Connection[Any]) -> str:
     if path is None:
         raise BackupError(
             f"{name} is not installed: install PostgreSQL's client programs, version {wanted} or "
-            "newer, or use the portable format"
+            "newer, or use `holdfast tenant export`"
         )
     process = await asyncio.create_subprocess_exec(
         path, "--version", stdout=asyncio.subprocess.PIPE
@@ -85,7 +85,7 @@ async def _program(name: str, connection: asyncpg.Connection[Any]) -> str:
     if found is None or int(found[1]) < wanted:
         raise BackupError(
             f"{name} is of version {found[1].decode() if found else '?'} and the server of version "
-            f"{wanted}: put a newer one first in PATH, or use the portable format"
+            f"{wanted}: put a newer one first in PATH, or use `holdfast tenant export`"
         )
     return path
 

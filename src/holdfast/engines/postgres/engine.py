@@ -98,10 +98,11 @@ class PostgresEngine(PostgresUpkeep):
             await asyncio.wait(self._owned)
 
     async def _end(self) -> None:
+        # Statements in flight fail with their connections, and their callers are told. What the
+        # replicas have asked the primary is among them.
+        await self._pool.close()
         if self._replicas is not None:
             await self._replicas.close()
-        # Statements in flight fail with their connections, and their callers are told.
-        await self._pool.close()
         await self._finish()
 
     async def ping(self) -> bool:

@@ -27,7 +27,7 @@ async def inspect(
         subject = look.__name__.strip("_")
         try:
             async for finding in look(connection, config):
-                found.append(finding)  # noqa: PERF401 - what was seen stays if the next is refused
+                found.append(finding)  # one by one: what was seen stays if the next is refused
         except asyncpg.InsufficientPrivilegeError:
             found.append(
                 Finding(

@@ -89,8 +89,8 @@ SELECT 'the table ' || relname || ' has no policy {NAME}, or a changed one' FROM
 WHERE relrowsecurity AND NOT EXISTS (
   SELECT FROM pg_policy WHERE polrelid = ours.oid AND polname = '{NAME}'
   AND polpermissive AND polcmd = '*' AND polroles = '{{0}}'
-  AND pg_get_expr(polqual, polrelid) = '{CONDITION}'
-  AND pg_get_expr(polwithcheck, polrelid) = '{CONDITION}')
+  AND pg_get_expr(polqual, polrelid) = $condition${CONDITION}$condition$
+  AND pg_get_expr(polwithcheck, polrelid) = $condition${CONDITION}$condition$)
 UNION ALL
 SELECT 'the table ' || relname || ' has a further policy that lets rows through, ' || polname
 FROM ours JOIN pg_policy ON polrelid = ours.oid

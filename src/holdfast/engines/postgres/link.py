@@ -65,6 +65,8 @@ class ConnectionLink:
         rows: Sequence[Row] | None = None
         try:
             while True:
+                # Once it fails, or its caller is cancelled, the connection hears ROLLBACK only.
+                rows = None
                 rows = await self._query(f"FETCH {CHUNK} FROM {name}", statement)
                 if rows:
                     yield rows

@@ -209,12 +209,14 @@ class Pool:
 
     def _supply(self) -> None:
         """Get what the waiters need under way, and what the smallest size asks for."""
-        missing = self._wanted - self._connecting - len(self._checking)
+        missing = self._wanted - len(self._checking)
         while missing > 0 and self._idle:
+            # Whatever is being opened: that may take long, and come to nothing.
             connection = self._idle.pop()
             if not self._is_over(connection, self._loop.time()):
                 self._start_check(connection)
                 missing -= 1
+        missing -= self._connecting
         size = len(self._idle) + len(self._busy) + self._connecting
         missing = max(missing, self._config.pool_min_size - size)
         room = min(self._config.pool_max_size - size, self._outage.width - self._connecting)
@@ -231,6 +233,7 @@ class Pool:
         else:
             if self._prober is not None:
                 self._prober.cancel()
+                self._prober = None
             self._outage.answered()
             self._hand_over(connection)
         finally:
@@ -244,12 +247,15 @@ class Pool:
                 self._alarm.cancel()
             self._alarm = self._loop.call_later(self._outage.patience, self._open_circuit)
         self._tell_waiters(self._refusal)
-        if not self._closed and (self._prober is None or self._prober.done()):
-            self._connecting += 1
+        if not self._closed and self._prober is None:
             self._prober = self._own(self._probe(), "holdfast-grow")
 
     async def _probe(self) -> None:
-        """Ask for the server until it answers, whether anybody waits or not."""
+        """Ask for the server until it answers, whether anybody waits or not.
+
+        Nothing else is opened meanwhile. It is cancelled when another attempt succeeds, perhaps
+        before it begins, and there may be the next one by then: so it is not counted.
+        """
         try:
             while self._outage.since is not None:
                 await asyncio.sleep(self._outage.next_pause())
@@ -267,8 +273,8 @@ class Pool:
                     self._hand_over(connection)
                     return
         finally:
-            self._connecting -= 1
-            self._prober = None
+            if self._prober is asyncio.current_task():
+                self._prober = None
             if not self._closed:
                 self._supply()
 

@@ -38,11 +38,13 @@ class Position:
         self._place = 0
         #: The commits that lie before the place.
         self._counted = -1
+        self._forgotten = 0
         self._trusted_until = 0.0
 
     def forget(self) -> None:
         """Something was written that is not counted, or the log is another one."""
         self._counted = -1
+        self._forgotten += 1
 
     async def get(self) -> int | None:
         """``None`` if the primary cannot tell."""
@@ -62,11 +64,13 @@ class Position:
             await asyncio.wait(self._tasks)
 
     async def _look(self) -> None:
-        commits = self._commits()
+        commits, forgotten = self._commits(), self._forgotten
         try:
             place = (await self._ask(_ASK))[0][0]
         finally:
             self._asking = None
+        if forgotten != self._forgotten:
+            return  # asked before: who waits asks again
         if commits != self._counted:
             self._counted, self._place = commits, place
         self._trusted_until = self._loop.time() + TRUST_SECONDS

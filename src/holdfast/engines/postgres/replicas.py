@@ -185,6 +185,9 @@ class _Replica:
                     return False
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_POLL)
+        except QueryTimeoutError as error:  # not the caller's query: the primary may be fast
+            raw.terminate()
+            raise PersistenceConnectionError("it does not answer") from error
         except BaseException:
             raw.terminate()
             raise

@@ -172,7 +172,7 @@ async def contents(connection: Connection, _: PostgresConfig) -> AsyncIterator[F
         try:
             said = await connection.fetchval(check, part["oid"])
         except (asyncpg.DataCorruptedError, asyncpg.IndexCorruptedError):
-            said = "it cannot be read to its end"
+            said = "its check failed"
         if said:
             damaged = True
             yield Finding(

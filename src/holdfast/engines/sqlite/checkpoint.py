@@ -53,7 +53,7 @@ class Checkpoints:
         """Whether another process is at it, so that a transaction must not begin now."""
         try:
             age = time.time() - self._turnstile.stat().st_mtime
-        except FileNotFoundError:
+        except OSError:
             return False
         return 0 <= age < _ABANDONED_SECONDS
 
@@ -71,7 +71,9 @@ class Checkpoints:
                 logger.warning("checkpoint failed: %s", error)
                 usable, failed = not is_broken(error), True
             finally:
-                self._turnstile.unlink(missing_ok=True)
+                # One that stays is soon taken for abandoned; the commit before must not fail.
+                with contextlib.suppress(OSError):
+                    self._turnstile.unlink(missing_ok=True)
         size = self._database.wal_bytes()
         self.overdue = not done
         self._at = self._limit if done else size + self._limit

@@ -33,12 +33,13 @@ from holdfast.engines.sqlite.checkpoint import RETRY_SECONDS
 from holdfast.engines.sqlite.errors import translate
 from holdfast.engines.sqlite.files import Database
 from holdfast.engines.sqlite.follow import follow
+from holdfast.engines.sqlite.inspection import bytes_of_tables
 from holdfast.engines.sqlite.link import SnapshotLink, WriterLink, stream_on
 from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.sqlite.upkeep import SQLiteUpkeep
 from holdfast.engines.sqlite.writer import Call, Writer, insist, run
-from holdfast.engines.transactions import Kind, begin_on, transaction_on
-from holdfast.errors import PersistenceConnectionError, PoolTimeoutError
+from holdfast.engines.transactions import Kind, begin_on, own, transaction_on
+from holdfast.errors import PersistenceConnectionError, PersistenceError, PoolTimeoutError
 
 __all__ = ["SQLiteEngine"]
 
@@ -61,10 +62,11 @@ class SQLiteEngine(SQLiteUpkeep):
         self._owned: set[asyncio.Task[Any]] = set()
         self._threads: list[ConnectionThread] = []
         self._idle_readers: list[ConnectionThread] = []
-        self._idle_streamers: list[ConnectionThread] = []
 
     async def connect(self) -> None:
         database = self._database
+        # Another list than before: who is late gives back to the old one.
+        self._idle_streamers: list[ConnectionThread] = []
         try:
             database.check()
             database.create()
@@ -112,7 +114,8 @@ class SQLiteEngine(SQLiteUpkeep):
 
     async def _end(self) -> None:
         for wait in self._waits:
-            wait.reschedule(0)
+            if not wait.expired():
+                wait.reschedule(0)
         # An open transaction ends with its connection: nothing of it is kept.
         await self._stop_threads()
         await self._finish()
@@ -124,7 +127,7 @@ class SQLiteEngine(SQLiteUpkeep):
         try:
             async with asyncio.timeout(self._patience):
                 await self._writer_thread.run(lambda c: c.execute("SELECT 1").fetchall())
-        except (sqlite3.Error, TimeoutError):
+        except (sqlite3.Error, PersistenceError, TimeoutError):
             return False
         return True
 
@@ -146,14 +149,14 @@ class SQLiteEngine(SQLiteUpkeep):
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> AsyncIterator[Sequence[Row]]:
         with self._gate:
-            thread = await self._streamer()
+            thread, give_back = await self._streamer()
             try:
                 pieces = stream_on(thread, self._compile(statement), statement, arguments)
                 async with aclosing(pieces):  # type: ignore[type-var]
                     async for rows in pieces:
                         yield rows
             finally:
-                self._idle_streamers.append(thread)
+                give_back()
 
     async def write(self, statement: Statement, arguments: tuple[Any, ...]) -> None:
         with self._gate:
@@ -178,8 +181,10 @@ class SQLiteEngine(SQLiteUpkeep):
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[TransactionScope]:
-        await self._take_turn()
-        link = WriterLink(self._writer_thread, self._writer, self._compile, self._give_turn)
+        turn = await self._take_turn()
+        link = WriterLink(
+            self._writer_thread, self._writer, self._compile, lambda: self._give_turn(turn)
+        )
         await begin_on(link, self._owned)
         async with transaction_on(link, self._owned) as session:
             yield session
@@ -193,8 +198,8 @@ class SQLiteEngine(SQLiteUpkeep):
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[TransactionScope]:
         with self._gate:
-            thread = await self._streamer()
-            link = SnapshotLink(thread, self._compile, lambda: self._idle_streamers.append(thread))
+            thread, give_back = await self._streamer()
+            link = SnapshotLink(thread, self._compile, give_back)
             await begin_on(link, self._owned)
             async with transaction_on(link, self._owned) as session:
                 yield session
@@ -223,8 +228,8 @@ class SQLiteEngine(SQLiteUpkeep):
 
         thread = ConnectionThread("holdfast-sqlite-direct", self._database.open_direct)
         try:
-            await thread.start()
             try:
+                await thread.start()
                 return await thread.run(on_connection)
             finally:
                 await thread.stop()
@@ -239,24 +244,7 @@ class SQLiteEngine(SQLiteUpkeep):
         }
 
     async def table_bytes(self) -> Mapping[str, int | None]:
-        def measure(connection: sqlite3.Connection) -> Mapping[str, int | None]:
-            tables = [
-                row[0]
-                for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-            ]
-            try:
-                sizes = dict(
-                    connection.execute(
-                        "SELECT s.tbl_name, sum(b.pgsize) FROM dbstat b"
-                        " JOIN sqlite_schema s ON s.name = b.name WHERE b.aggregate = TRUE"
-                        " GROUP BY 1"
-                    )
-                )
-            except sqlite3.OperationalError:  # built without dbstat, as most are on macOS
-                return dict.fromkeys(tables)
-            return {table: sizes.get(table, 0) for table in tables}
-
-        return await self._writer_thread.run(measure)
+        return await self._writer_thread.run(bytes_of_tables)
 
     def stats(self) -> EngineStats:
         size = len(self._threads)
@@ -280,15 +268,22 @@ class SQLiteEngine(SQLiteUpkeep):
         self, name: str, connect: Callable[[], sqlite3.Connection]
     ) -> ConnectionThread:
         thread = ConnectionThread(f"holdfast-sqlite-{name}", connect)
-        await thread.start()
-        self._threads.append(thread)
+        self._threads.append(thread)  # first: whoever closes meanwhile must end it as well
+        try:
+            await thread.start()
+        except BaseException:
+            await own(thread.stop(), self._owned)
+            if thread in self._threads:
+                self._threads.remove(thread)
+            raise
         return thread
 
-    async def _streamer(self) -> ConnectionThread:
-        """One for a reader that stays; whoever takes it puts it back among the idle ones."""
-        if self._idle_streamers:
-            return self._idle_streamers.pop()
-        return await self._start("streamer", self._database.open_reader)
+    async def _streamer(self) -> tuple[ConnectionThread, Callable[[], None]]:
+        """One for a reader that stays, and what gives it back to where it came from."""
+        idle = self._idle_streamers
+        reader = self._database.open_reader
+        thread = idle.pop() if idle else await self._start("streamer", reader)
+        return thread, lambda: idle.append(thread)
 
     async def _stop_threads(self) -> None:
         # The writer was started first and stops last: it cleans up the log when it closes.
@@ -299,15 +294,17 @@ class SQLiteEngine(SQLiteUpkeep):
         self._idle_readers.clear()
         self._idle_streamers.clear()
 
-    async def _take_turn(self) -> None:
+    async def _take_turn(self) -> asyncio.Lock:
+        """The lock that was taken: who gives it back may do so when there is another one."""
         self._home.check()
+        turn = self._turn
         if self._gate.cut.is_set():
             raise PersistenceConnectionError("the backend was disconnected")
         wait = asyncio.timeout(self._patience)
         self._waits.add(wait)
         try:
             async with wait:
-                await self._turn.acquire()
+                await turn.acquire()
         except TimeoutError:
             if self._gate.cut.is_set():
                 raise PersistenceConnectionError("the backend was disconnected") from None
@@ -316,9 +313,10 @@ class SQLiteEngine(SQLiteUpkeep):
             ) from None
         finally:
             self._waits.discard(wait)
+        return turn
 
-    def _give_turn(self) -> None:
-        self._turn.release()
+    def _give_turn(self, turn: asyncio.Lock) -> None:
+        turn.release()
         self._watch_log()
 
     def _watch_log(self) -> None:
@@ -337,7 +335,7 @@ class SQLiteEngine(SQLiteUpkeep):
 
     async def _flush_writes(self, batch: list[Request]) -> None:
         calls: list[Call] = [(r.kind, r.statement, r.arguments) for r in batch]
-        await self._take_turn()
+        turn = await self._take_turn()
         try:
             outcomes = await self._writer_thread.run(
                 lambda connection: self._writer.commit_batch(connection, calls)
@@ -345,7 +343,7 @@ class SQLiteEngine(SQLiteUpkeep):
         except (sqlite3.Error, MemoryError) as error:
             raise translate(error, None) from error
         finally:
-            self._give_turn()
+            self._give_turn(turn)
         for request, (value, problem) in zip(batch, outcomes, strict=True):
             if problem is None:
                 request.succeed(value)

@@ -92,7 +92,7 @@ class Database:
         """The log's size, by ``stat`` only: opening the file would drop SQLite's locks."""
         try:
             return self.path.with_name(f"{self.path.name}-wal").stat().st_size
-        except FileNotFoundError:
+        except OSError:  # there is none; or the disk fails, which the next statement tells
             return 0
 
     def _open(self, *, busy_timeout: float) -> sqlite3.Connection:

@@ -1,15 +1,15 @@
-"""What `holdfast doctor` looks at in a SQLite database."""
+"""What `holdfast doctor` and `holdfast status` look at in a SQLite database."""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from holdfast.engines.sqlite.files import Database
 from holdfast.engines.upkeep import Finding
 
-__all__ = ["inspect"]
+__all__ = ["bytes_of_tables", "inspect"]
 
 _MIB = 1024 * 1024
 #: Releases that repaired the loss of committed rows when a connection checkpoints while another
@@ -143,3 +143,20 @@ def _contents(connection: sqlite3.Connection, thorough: bool) -> Iterator[Findin
         )
     else:
         yield Finding("ok", "contents", "structure and references hold")
+
+
+def bytes_of_tables(connection: sqlite3.Connection) -> Mapping[str, int | None]:
+    """On disk, indexes included; ``None`` where SQLite cannot tell."""
+    tables = [
+        row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+    ]
+    try:
+        sizes = dict(
+            connection.execute(
+                "SELECT s.tbl_name, sum(b.pgsize) FROM dbstat b"
+                " JOIN sqlite_schema s ON s.name = b.name WHERE b.aggregate = TRUE GROUP BY 1"
+            )
+        )
+    except sqlite3.OperationalError:  # built without dbstat, as most are on macOS
+        return dict.fromkeys(tables)
+    return {table: sizes.get(table, 0) for table in tables}

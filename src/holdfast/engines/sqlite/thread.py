@@ -80,9 +80,10 @@ class ConnectionThread:
 
     def _interrupt(self) -> None:
         # Only while a function runs: closing moves the log into the database, and is to end well.
-        if self._refusing and self._working and self._connection is not None:
+        connection = self._connection
+        if self._refusing and self._working and connection is not None:
             with contextlib.suppress(sqlite3.ProgrammingError):  # closed meanwhile
-                self._connection.interrupt()
+                connection.interrupt()
 
     def _main(self) -> None:
         try:

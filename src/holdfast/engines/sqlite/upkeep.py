@@ -40,8 +40,8 @@ class SQLiteUpkeep:
     async def _aside(self, work: Callable[[sqlite3.Connection], T]) -> T:
         thread = ConnectionThread("holdfast-sqlite-upkeep", self._database.open_direct)
         try:
-            await thread.start()
             try:
+                await thread.start()
                 return await thread.run(work)
             finally:
                 await thread.stop()
