@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
+import ssl
 import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -28,6 +31,7 @@ from holdfast import (
 )
 from holdfast.config import PersistenceConfig
 from holdfast.engines.base import CHUNK, Statement
+from holdfast.engines.postgres.attempt import _tls
 from holdfast.engines.postgres.engine import PostgresEngine
 from holdfast.engines.repeating import ATTEMPTS
 from holdfast.engines.transactions import Kind
@@ -126,7 +130,7 @@ async def test_a_lock_that_is_held_ends_a_write_in_time(postgres_url: str) -> No
 
 
 #: The second piece takes long.
-_NUMBER = func.generate_series(1, 2 * CHUNK).table_valued("n").c.n
+_NUMBER = func.generate_series(1, 2 * CHUNK).column_valued("n")
 SLOW_STREAM = Statement(
     "tests.slow_stream",
     select(_NUMBER, case((_NUMBER == CHUNK + 1, func.pg_sleep(30)))),
@@ -154,7 +158,8 @@ async def test_a_stream_can_be_cancelled_at_any_piece(postgres_url: str) -> None
                 first.set()
 
         reading = asyncio.ensure_future(read())
-        await first.wait()
+        async with asyncio.timeout(20):
+            await first.wait()
         await asyncio.sleep(0.05)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -279,6 +284,25 @@ async def test_beyond_this_machine_tls_is_insisted_on() -> None:
         says = await refused(config(port=port, ssl_mode="verify-full"))
         assert says
         assert pretend.heard == b""
+
+
+def test_certificates_are_read_once_and_again_when_they_change(tmp_path: Path) -> None:
+    given = ssl.create_default_context().get_ca_certs(binary_form=True)[0]
+    file = tmp_path / "ca.pem"
+    file.write_text(ssl.DER_cert_to_PEM_cert(given))
+    config = PostgresConfig(
+        database="d", username="u", password="p", host="db.example.com", ssl_mode="verify-full",
+        ssl_root_cert=file,
+    )  # fmt: skip
+    context = _tls(config)
+    assert _tls(config.model_copy()) is context
+    assert context.check_hostname
+    assert not _tls(config.model_copy(update={"ssl_mode": "verify-ca"})).check_hostname
+    os.utime(file, (1, 1))
+    assert _tls(config) is not context
+    file.unlink()
+    with pytest.raises(PersistenceConnectionError, match="ssl_root_cert cannot be read: No such"):
+        _tls(config)
 
 
 def test_without_the_driver_the_extra_is_named() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import asyncpg
 
-from holdfast import PersistenceBackend, create_backend
+from holdfast import PersistenceBackend, PersistenceError, create_backend
 
 from ..conformance.test_work import task
 
@@ -108,16 +108,21 @@ async def main(url: str, who: str, count: int, workers: int, kind: str) -> dict[
             await asyncio.gather(call(f"{who}-first-{id(call)}"), return_exceptions=True)
         await asyncio.gather(*(worker(calls) for _ in range(workers)))
 
-    if kind == "holdfast":
-        backend = create_backend(url)
-        await backend.connect()
-        try:
-            await run(Holdfast(backend, who).calls)
-        finally:
-            await backend.disconnect()
-    else:
-        async with asyncpg.create_pool(url, min_size=1, max_size=workers) as pool:
-            await run(Bare(pool, who).calls)
+    try:
+        if kind == "holdfast":
+            backend = create_backend(url)
+            await backend.connect()
+            try:
+                await run(Holdfast(backend, who).calls)
+            finally:
+                await backend.disconnect()
+        else:
+            async with asyncpg.create_pool(url, min_size=1, max_size=workers) as pool:
+                await run(Bare(pool, who).calls)
+    except (PersistenceError, asyncpg.PostgresError) as error:
+        # Whoever takes a pooler for a server may not even get as far as the first call.
+        outcomes["failed"] += len([*left])
+        errors[f"connecting: {type(error).__name__}"] += 1
     return {"outcomes": outcomes, "errors": errors.most_common(3)}
 
 

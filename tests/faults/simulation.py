@@ -128,6 +128,9 @@ class Prepared:
     def get_statusmsg(self) -> str:
         return "INSERT 0 1"
 
+    def get_name(self) -> str:
+        return "prepared"
+
 
 class Connection:
     """As much of asyncpg's as the engine uses."""
