@@ -231,7 +231,7 @@ class Batcher:
         oldest: float | None = None
         for group in self._groups.values():
             queue = group.queue
-            while queue and (queue[0].future.done() or now - queue[0].queued_at >= self._patience):
+            while queue and (queue[0].future.done() or queue[0].queued_at + self._patience <= now):
                 request = queue.popleft()
                 request.fail(
                     PoolTimeoutError(
@@ -242,4 +242,5 @@ class Batcher:
             if queue and (oldest is None or queue[0].queued_at < oldest):
                 oldest = queue[0].queued_at
         if oldest is not None:
-            self._alarm = self._loop.call_later(oldest + self._patience - now, self._give_up)
+            # The very sum that is compared: a difference may round to a moment too early, for ever.
+            self._alarm = self._loop.call_at(oldest + self._patience, self._give_up)
