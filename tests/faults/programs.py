@@ -1,20 +1,24 @@
-"""Programs that some rows need and a developer's machine may lack."""
+"""What some rows need and a developer's machine may lack."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
-__all__ = ["need"]
+__all__ = ["lacking", "need"]
+
+
+def lacking(what: str) -> NoReturn:
+    """Skip the test; where ``CI`` is set, nothing may be lacking, and it fails."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 def need(name: str) -> str:
-    """The program's path. Without it the test is skipped, and fails where ``CI`` is set."""
+    """The program's path, or it is `lacking`."""
     found = shutil.which(name)
-    if found is None:
-        complain = pytest.fail if os.environ.get("CI") else pytest.skip
-        complain(f"the program {name} is not installed")
-    assert found is not None
-    return found
+    return found if found is not None else lacking(f"the program {name} is not installed")
