@@ -23,6 +23,7 @@ from holdfast.entities.base import Entity
 from holdfast.mapping import Mapper
 from holdfast.schema import metadata
 from holdfast.schema.meta import EXTRA, foreign_key, index, nullable, store_table, unique
+from holdfast.schema.retention import retention_of
 from holdfast.schema.types import STRING, JsonText, Timestamp
 
 from . import things
@@ -83,6 +84,12 @@ def test_what_builds_tables_puts_the_tenant_first() -> None:
     )  # fmt: skip
     metadata.remove(table)
     assert list(without_tenant(table)) == []
+
+
+def test_what_a_generated_migration_repeats_is_the_key_alone() -> None:
+    """It writes down `Table.info` as it is, and imports nothing for that."""
+    assert [table.name for table in TABLES if table.info != {"key": table.info["key"]}] == []
+    assert any(retention_of(table) is not None for table in TABLES)
 
 
 def test_every_table_has_a_repository() -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
-from holdfast.schema.retention import Retention
+from holdfast.schema.retention import Retention, declare
 from holdfast.schema.types import STRING, JsonText
 
 __all__ = [
@@ -74,8 +74,9 @@ def store_table(
     """
     tenant: Column[str] = Column(TENANT, STRING, nullable=False)
     primary = PrimaryKeyConstraint(TENANT, *key)
-    info = {"key": key, "retention": retention}
-    table = Table(name, metadata, tenant, *items, primary, info=info)
+    table = Table(name, metadata, tenant, *items, primary, info={"key": key})
+    if retention is not None:
+        declare(table, retention)
     for constraint in table.foreign_key_constraints:
         if (target := constraint.info.get(_TARGET)) is not None:
             _REFERRING.setdefault(target, {})[name] = table

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Table
 
-__all__ = ["Retention", "retention_of"]
+__all__ = ["Retention", "declare", "retention_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,14 @@ class Retention:
     where: str | None = None
 
 
+#: Not in `Table.info`, which generated migrations repeat: no part of the schema.
+_DECLARED: WeakKeyDictionary[Table, Retention] = WeakKeyDictionary()
+
+
+def declare(table: Table, retention: Retention) -> None:
+    _DECLARED[table] = retention
+
+
 def retention_of(table: Table) -> Retention | None:
     """``None`` for a table whose rows have no age at which they may go."""
-    found: Retention | None = table.info.get("retention")
-    return found
+    return _DECLARED.get(table)

@@ -11,6 +11,8 @@ __all__ = ["TRIGGERS", "existing", "keep_one", "lifted", "rules_of"]
 
 #: Every trigger by name, with the statements that create and drop it on each dialect.
 TRIGGERS: dict[str, dict[str, tuple[list[str], list[str]]]] = {}
+#: By table: its rules by name.
+_KEPT: dict[Table, dict[str, str]] = {}
 
 _SQLITE = """
 CREATE TRIGGER {name}_{event} BEFORE {event} ON {table}
@@ -49,7 +51,7 @@ def keep_one(table: Table, rule: str, *, holds: str) -> None:
     with the token ``<table>.<rule>``.
     """
     name = f"ck_{table.name}_{rule}"
-    table.info.setdefault("keeps", {})[name] = holds
+    _KEPT.setdefault(table, {})[name] = holds
     words = {
         "name": name,
         "table": table.name,
@@ -79,8 +81,7 @@ def keep_one(table: Table, rule: str, *, holds: str) -> None:
 
 def rules_of(table: Table) -> dict[str, str]:
     """By its trigger's name the condition on ``{row}`` of each rule of `keep_one`."""
-    found: dict[str, str] = table.info.get("keeps", {})
-    return found
+    return _KEPT.get(table, {})
 
 
 @contextmanager
