@@ -183,3 +183,16 @@ async def test_many_processes_switch_it_on_at_once(shared_url: str) -> None:
         assert await backend.recorded_tables() == ["settings", "tasks"]
         await put(backend, "a")
         assert await logged(backend) == 1
+
+
+async def test_a_claim_that_is_lost_changes_nothing(backend: PersistenceBackend) -> None:
+    keys = backend.idempotency_keys
+    await backend.record_changes(keys)
+    async with backend.watch(keys) as changes:
+        for key in ("a", "a", "a", "b"):
+            await keys.claim("s", key, 60)
+        seen = [await anext(changes) for _ in range(2)]
+    assert [(one.kind.value, one.key) for one in seen] == [
+        ("insert", ("s", "a")),
+        ("insert", ("s", "b")),
+    ]

@@ -218,19 +218,6 @@ async def test_refused(backend: PersistenceBackend, clock: Clock) -> None:
     assert (await claim(backend)).outcome is IdempotencyOutcome.IN_FLIGHT
 
 
-async def test_a_claim_that_is_lost_changes_nothing(backend: PersistenceBackend) -> None:
-    keys = backend.idempotency_keys
-    await backend.record_changes(keys)
-    async with backend.watch(keys) as changes:
-        for key in ("a", "a", "a", "b"):
-            await keys.claim("s", key, 60)
-        seen = [await anext(changes) for _ in range(2)]
-    assert [(one.kind.value, one.key) for one in seen] == [
-        ("insert", ("s", "a")),
-        ("insert", ("s", "b")),
-    ]
-
-
 async def test_a_claim_shows_no_token(backend: PersistenceBackend) -> None:
     claim = await backend.idempotency_keys.claim("s", "k", 60)
     assert claim.claim_token is not None
