@@ -57,7 +57,7 @@ async def _kill_rounds(settings: dict[str, str], rounds: int, acks: int) -> tupl
 
 
 async def test_row_1_the_server_is_killed(record: Record) -> None:
-    rounds, acks = sized(3, 20), sized(15_000, 200_000)
+    rounds, acks = sized(3, 100), sized(15_000, 200_000)
     ledger, stored = await _kill_rounds({}, rounds, acks)
     verdict = ledger.verdict(stored)
     # Nothing the server did not say reaches the disk for a long time: what it "committed" is gone.
