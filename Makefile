@@ -39,7 +39,7 @@ revision: $(VENV)/.developed ## write the migration for a changed schema: make r
 
 clean: ## remove what the targets made, databases of the demo included
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-		.import_linter_cache benchmarks/results org.db org.db-wal org.db-shm
+		.import_linter_cache benchmarks/results org.db org.db-wal org.db-shm org.db-mark
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

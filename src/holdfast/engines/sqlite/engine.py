@@ -35,6 +35,7 @@ from holdfast.engines.sqlite.files import Database
 from holdfast.engines.sqlite.follow import follow
 from holdfast.engines.sqlite.inspection import bytes_of_tables
 from holdfast.engines.sqlite.link import SnapshotLink, WriterLink, stream_on
+from holdfast.engines.sqlite.mark import HighWaterMark
 from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.sqlite.upkeep import SQLiteUpkeep
 from holdfast.engines.sqlite.writer import Call, Writer, insist, run
@@ -70,8 +71,11 @@ class SQLiteEngine(SQLiteUpkeep):
         try:
             database.check()
             database.create()
+            self._mark = HighWaterMark(database.path, kept=database.keeps_commits)
+            await asyncio.to_thread(self._mark.check)
             self._writer_thread = await self._start("writer", database.open_writer)
-            self._writer = Writer(database, self._compile, self._writer_thread.renew)
+            renew = self._writer_thread.renew
+            self._writer = Writer(database, self._compile, self._mark, renew)
             self._idle_readers = [
                 await self._start(f"reader-{n}", database.open_reader)
                 for n in range(self._config.readers)
@@ -121,6 +125,7 @@ class SQLiteEngine(SQLiteUpkeep):
         await self._finish()
         if self._checkpoint_alarm is not None:
             self._checkpoint_alarm.cancel()
+        self._mark.close()
         self._database.discard()
 
     async def ping(self) -> bool:

@@ -76,6 +76,12 @@ class Database:
         kind = self.file_system
         return kind in _NETWORK or kind.startswith("fuse.")
 
+    @property
+    def keeps_commits(self) -> bool:
+        """Whether each commit is in the log, on the disk, before it is acknowledged."""
+        config = self.config
+        return config.wal_mode and config.synchronous == "full" and not self.in_memory
+
     def open_writer(self) -> sqlite3.Connection:
         # The writer never sleeps inside SQLite: it polls for the lock itself (see `writer`).
         return self._open(busy_timeout=0)

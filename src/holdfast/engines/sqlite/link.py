@@ -17,6 +17,10 @@ from holdfast.errors import PersistenceConnectionError
 
 __all__ = ["SnapshotLink", "WriterLink", "stream_on"]
 
+#: The thread ended; or its connection was given up, and another cannot be opened. With a connection
+#: everything ends that was open on it.
+_NOTHING_OPEN = (PersistenceConnectionError, sqlite3.Error, MemoryError)
+
 
 class _ThreadLink:
     """What both links do alike; see `holdfast.engines.transactions.Link`."""
@@ -77,7 +81,7 @@ class WriterLink(_ThreadLink):
 
     async def rollback(self) -> None:
         # What still runs for a cancelled caller ends first: a thread does one thing at a time.
-        with contextlib.suppress(PersistenceConnectionError):  # the thread ended, and all with it
+        with contextlib.suppress(*_NOTHING_OPEN):
             await self._thread.run(self._writer.rollback)
 
 
@@ -92,7 +96,7 @@ class SnapshotLink(_ThreadLink):
             connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
 
     async def rollback(self) -> None:
-        with contextlib.suppress(PersistenceConnectionError):
+        with contextlib.suppress(*_NOTHING_OPEN):
             await self._thread.run(_roll_back)
 
 

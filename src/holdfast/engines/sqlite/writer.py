@@ -14,6 +14,7 @@ from holdfast.engines.compiler import CompiledStatement, Compiler
 from holdfast.engines.sqlite.checkpoint import Checkpoints
 from holdfast.engines.sqlite.errors import is_broken, translate
 from holdfast.engines.sqlite.files import Database
+from holdfast.engines.sqlite.mark import HighWaterMark
 from holdfast.engines.transactions import Kind
 from holdfast.errors import OutcomeUnknownError, PersistenceError
 
@@ -50,11 +51,16 @@ class Writer:
     """
 
     def __init__(
-        self, database: Database, compiler: Compiler, renew: Callable[[], sqlite3.Connection]
+        self,
+        database: Database,
+        compiler: Compiler,
+        mark: HighWaterMark,
+        renew: Callable[[], sqlite3.Connection],
     ) -> None:
         self._database = database
         self._compile = compiler
-        self._renew = renew
+        self._mark = mark
+        self._open_another = renew
         self._patience = database.config.busy_timeout_seconds
         self._distrusted = False
         self.checkpoints = Checkpoints(database)
@@ -144,6 +150,7 @@ class Writer:
             raise
         if connection.in_transaction:  # pragma: no cover - SQLite has never done this
             raise sqlite3.OperationalError("COMMIT left the transaction open")
+        self._mark.put()
         self.commits += 1
         if self.checkpoints.due:
             self._checkpoint(connection)
@@ -158,6 +165,12 @@ class Writer:
                 self._distrusted = True
         if self._distrusted:
             self._replace()
+
+    def _renew(self) -> sqlite3.Connection:
+        try:
+            return self._open_another()
+        finally:
+            self._mark.reopen()
 
     def _replace(self) -> None:
         self._distrusted = False
