@@ -109,7 +109,7 @@ async def _look(url: str) -> tuple[list[str], int]:
 
 
 async def test_row_2_the_client_is_killed(shared_url: str, record: Record) -> None:
-    kills = sized(2, 50)
+    kills = sized(2, 100)
     ledger = Ledger()
     for begun in range(0, kills, 5):
         part = await _kill_writers(shared_url, min(5, kills - begun), "careful")

@@ -19,7 +19,7 @@ from .scorecard import Ledger, Record, sized
 #: Reads a line for each round, forks, and the child lets one call fail. It ends by `os._exit`, as a
 #: process that is killed does: what lies in the log goes through SQLite's recovery.
 _ROUNDS = """
-import asyncio, ctypes, errno, json, os, sys, time
+import asyncio, ctypes, errno, json, os, sys, time, traceback
 from holdfast import OutcomeUnknownError, PersistenceError, Task, create_backend
 from holdfast.engines.sqlite.writer import Writer
 
@@ -93,6 +93,8 @@ for line in sys.stdin:
     if os.fork() == 0:
         try:
             asyncio.run(round(*json.loads(line)))
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(1)
     print("failed" if os.wait()[1] else "ended", flush=True)

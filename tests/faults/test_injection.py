@@ -139,6 +139,8 @@ async def _arguments(
             if isinstance(first, ValueError):  # refused as no text, before anything was sent
                 count["refused"] += 1
                 continue
+            if name == "text" and hostile.lower() in record.content.lower():
+                plain_text = "Grüße"  # a search finds parts, so its stand-in is to be one as well
             reference = await _try(places[2][0], record, name, wrap(plain_text))
             if not name.startswith("after"):  # a place in an order is another one for another text
                 assert seen(first) == Seen(plain_text)(reference), where
