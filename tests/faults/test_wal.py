@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import shutil
 import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from holdfast import DiskFullError, PersistenceError, Task, create_backend
 from holdfast.engines.sqlite.engine import SQLiteEngine
+from holdfast.testing import PostgresCluster
+from holdfast.testing.databases import connected, run_sql
 
 from .programs import lacking
 from .scorecard import Ledger, Record, sized
@@ -32,16 +37,25 @@ def _run(*command: str) -> bool:
     return not subprocess.run(command, capture_output=True, check=False).returncode
 
 
+@contextmanager
+def _mounted(place: Path, options: str) -> Iterator[None]:
+    """A file system in memory."""
+    if not _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)):
+        lacking("mounting a small file system is not allowed here: it needs root")
+    try:
+        yield
+    finally:
+        # Lazily: a test that failed has the database open.
+        assert _run("umount", "--lazy", str(place))
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MB."""
     place = tmp_path / "small"
     place.mkdir()
-    if not _run("mount", "-t", "tmpfs", "-o", "size=8m,mode=0777", "tmpfs", str(place)):
-        lacking("mounting a small file system is not allowed here: it needs root")
-    yield place
-    # Lazily: a test that failed has the database open.
-    assert _run("umount", "--lazy", str(place))
+    with _mounted(place, "size=8m,mode=0777"):
+        yield place
 
 
 def _fill(ballast: Path, size: int) -> None:
@@ -74,36 +88,50 @@ def _swallowing(path: Path, keys: list[str]) -> Ledger:
     return ledger
 
 
+@dataclass(slots=True)
+class _Filled:
+    ledger: Ledger = field(default_factory=Ledger)
+    errors: list[PersistenceError] = field(default_factory=list)
+    #: The longest wait for the first write after there was room again.
+    waited: float = 0.0
+
+
+async def _fill_and_free(backend: Any, ballast: Path, size: int, turns: int) -> _Filled:
+    """Take the room away while writers write, and give it back, again and again."""
+    found = _Filled()
+    for turn in range(turns):
+        _fill(ballast, size)
+        keys = [f"{turn}-{n}" for n in range(10_000)]
+        while keys and not (turn + 1) * 3 <= len(found.errors):
+            saves = [_save(backend, keys.pop(), found.ledger) for _ in range(3)]
+            found.errors += [error for error in await asyncio.gather(*saves) if error is not None]
+        assert keys
+        ballast.unlink()  # noqa: ASYNC240 - nothing else is to run before there is room
+        begun = time.monotonic()
+        assert await _save(backend, f"{turn}-after", found.ledger) is None
+        found.waited = max(found.waited, time.monotonic() - begun)
+        for key in sorted(found.ledger.acked)[100:]:
+            await backend.tasks.delete(key)
+            found.ledger.acked.discard(key)
+    return found
+
+
+def _check(found: _Filled, verdict: dict[str, int], lost: int) -> None:
+    assert set(verdict.values()) == {0}
+    assert {type(error) for error in found.errors} == {DiskFullError}
+    assert "make room" in str(found.errors[0])
+    assert found.waited < 1.0
+    assert lost > 0
+
+
 async def test_row_7_the_disk_is_full(
     sqlite_template: Path, small_disk: Path, record: Record
 ) -> None:
     path, ballast = small_disk / "org.db", small_disk / "ballast"
     shutil.copy(sqlite_template, path)
-    backend = create_backend(f"sqlite:///{path}?checkpoint_bytes=500000")
-    await backend.connect()
-    ledger, waited = Ledger(), 0.0
-    errors: list[PersistenceError] = []
-    for turn in range(sized(3, 20)):
-        _fill(ballast, 2_000_000)
-        keys = [f"{turn}-{n}" for n in range(10_000)]
-        while keys and not (turn + 1) * 3 <= len(errors):
-            saves = [_save(backend, keys.pop(), ledger) for _ in range(3)]
-            errors += [error for error in await asyncio.gather(*saves) if error is not None]
-        assert keys
-        ballast.unlink()
-        begun = time.monotonic()
-        assert await _save(backend, f"{turn}-after", ledger) is None
-        waited = max(waited, time.monotonic() - begun)
-        await backend.tasks.delete(f"{turn}-after")
-        ledger.acked.discard(f"{turn}-after")
-        for key in list(ledger.acked):
-            await backend.tasks.delete(key)
-            ledger.acked.discard(key)
-            if len(ledger.acked) < 100:
-                break
-    stored = [task.id for task in await backend.tasks.list_tasks()]
-    await backend.disconnect()
-    verdict = ledger.verdict(stored)
+    async with connected(create_backend(f"sqlite:///{path}?checkpoint_bytes=500000")) as backend:
+        found = await _fill_and_free(backend, ballast, 2_000_000, sized(3, 20))
+        verdict = found.ledger.verdict(task.id for task in await backend.tasks.list_tasks())
     _fill(ballast, 8_000_000)
     control = _swallowing(path, [f"{n}" for n in range(200)])
     ballast.unlink()
@@ -114,16 +142,55 @@ async def test_row_7_the_disk_is_full(
     record(
         7,
         "SQLite, disk full",
-        f"{len(ledger.acked):,} acked, {len(ledger.refused)} refused, {verdict}, "
-        f"integrity {sound}, first write after {waited * 1000:.0f} ms",
+        f"{len(found.ledger.acked):,} acked, {len(found.ledger.refused)} refused, {verdict}, "
+        f"integrity {sound}, first write after {found.waited * 1000:.0f} ms",
         f"taking every statement for done lost {lost}",
     )
-    assert set(verdict.values()) == {0}
     assert sound == "ok"
-    assert {type(error) for error in errors} == {DiskFullError}
-    assert "make room" in str(errors[0])
-    assert waited < 1.0
-    assert lost > 0
+    _check(found, verdict, lost)
+
+
+async def _swallowing_on_postgres(url: str, keys: list[str]) -> Ledger:
+    ledger = Ledger()
+    bare = await asyncpg.connect(url)
+    for key in keys:
+        with suppress(asyncpg.DiskFullError):
+            # Not to be compressed, nor to be put aside.
+            text = random.Random(key).randbytes(3_000).hex()
+            await bare.execute("INSERT INTO settings VALUES ('full', 'n', $1, $2, '')", key, text)
+        ledger.acked.add(key)
+    await bare.close()
+    return ledger
+
+
+async def test_row_7_the_disk_of_the_server_is_full(record: Record) -> None:
+    with PostgresCluster.create() as cluster:
+        place = cluster.data.parent / "small"
+        place.mkdir()
+        owner = cluster.data.stat()
+        with _mounted(place, f"size=40m,mode=0700,uid={owner.st_uid},gid={owner.st_gid}"):
+            # Tables only: a server whose own log has no room stops.
+            await run_sql(cluster.url(), f"CREATE TABLESPACE small LOCATION '{place}'")
+            await run_sql(cluster.url(), "CREATE DATABASE org TABLESPACE small")
+            url, ballast = cluster.url("org"), place / "ballast"
+            async with connected(create_backend(url)) as backend:
+                found = await _fill_and_free(backend, ballast, 40_000_000, sized(2, 20))
+                verdict = found.ledger.verdict(task.id for task in await backend.tasks.list_tasks())
+            _fill(ballast, 40_000_000)
+            control = await _swallowing_on_postgres(url, [f"{n}" for n in range(200)])
+            ballast.unlink()
+            bare = await asyncpg.connect(url)
+            kept = [row["key"] for row in await bare.fetch("SELECT key FROM settings")]
+            await bare.close()
+    lost = control.verdict(kept)["lost"]
+    record(
+        7,
+        "PostgreSQL, disk full",
+        f"{len(found.ledger.acked):,} acked, {len(found.ledger.refused)} refused, {verdict}, "
+        f"first write after {found.waited * 1000:.0f} ms",
+        f"taking every statement for done lost {lost}",
+    )
+    _check(found, verdict, lost)
 
 
 async def _pinned(path: Path, limit: int) -> tuple[int, float | None]:

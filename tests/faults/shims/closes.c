@@ -1,9 +1,11 @@
 /* Finds who closes a descriptor of a database behind SQLite's back, which drops SQLite's locks.
 
-   HOLDFAST_DATABASE  the database, an absolute path
-   HOLDFAST_CLOSES    a file: a line for each such close, and one "sqlite" for each file SQLite opens
+   HOLDFAST_DATABASE   the database, an absolute path
+   HOLDFAST_DATABASES  or a directory: each .db below it is one
+   HOLDFAST_CLOSES     a file: a line for each such close, and one "sqlite" for each file SQLite opens
 
-   A descriptor is SQLite's own if the call that opened it came from a library named so. */
+   A descriptor is SQLite's own if the call that opened it came from a library named so. In a
+   directory only closes count that do harm: of a file that SQLite has open in this process. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -36,13 +38,46 @@ static void tell(const char *line)
     real_close(fd);
 }
 
+static const char *const suffixes[] = {"", "-shm", "-wal", "-journal"};
+
+/* As `database`, for the databases below a directory. */
+static const char *database_below(const char *directory, int fd)
+{
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0 || strncmp(path, directory, strlen(directory)))
+        return NULL;
+    path[length] = 0;
+    for (int i = 0; i < 4; i++) {
+        size_t end = strlen(suffixes[i]) + 3;
+        if ((size_t)length > end && !strncmp(path + length - end, ".db", 3) &&
+            !strcmp(path + length - end + 3, suffixes[i]))
+            return *suffixes[i] ? suffixes[i] : "database";
+    }
+    return NULL;
+}
+
+static int in_use_by_sqlite(int fd)
+{
+    struct stat closing, other;
+    if (fstat(fd, &closing))
+        return 0;
+    for (int i = 0; i < 4096; i++)
+        if (sqlites[i] && !fstat(i, &other) && other.st_ino == closing.st_ino &&
+            other.st_dev == closing.st_dev)
+            return 1;
+    return 0;
+}
+
 /* The name of the database's file that the descriptor is of, NULL for any other. */
 static const char *database(int fd)
 {
-    static const char *const suffixes[] = {"", "-shm", "-wal", "-journal"};
-    const char *path = getenv("HOLDFAST_DATABASE");
+    const char *path = getenv("HOLDFAST_DATABASE"), *directory = getenv("HOLDFAST_DATABASES");
     struct stat open_file, file;
     char name[4096];
+    if (directory)
+        return database_below(directory, fd);
     if (!path || fstat(fd, &open_file))
         return NULL;
     for (int i = 0; i < 4; i++) {
@@ -98,7 +133,7 @@ int close(int fd)
 {
     if (fd >= 0 && fd < 4096) {
         const char *name = sqlites[fd] ? NULL : database(fd);
-        if (name) {
+        if (name && (getenv("HOLDFAST_DATABASE") || in_use_by_sqlite(fd))) {
             char line[64];
             snprintf(line, sizeof line, "foreign %s\n", name);
             tell(line);

@@ -8,6 +8,7 @@ from asyncpg.exceptions import InternalClientError, InvalidCachedStatementError
 from holdfast.engines.base import Statement
 from holdfast.errors import (
     ConstraintViolationError,
+    DiskFullError,
     DuplicateRecordError,
     InvalidArgumentError,
     OutcomeUnknownError,
@@ -63,7 +64,7 @@ ERRORS: dict[str, tuple[type[PersistenceError], str]] = {
     "42501": (QueryError, "the database role lacks the privilege"),
     "44": (QueryError, "the view does not allow this row"),
     "53": (QueryError, "the server is out of a resource"),
-    "53100": (QueryError, "the server's disk is full"),
+    "53100": (DiskFullError, "the server's disk is full: make room and try again"),
     "53300": (
         PersistenceConnectionError,
         "the server has no connection left; do all pools together ask for more than it allows?",
