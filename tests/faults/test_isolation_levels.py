@@ -23,7 +23,8 @@ from ..conformance.test_bad_input import run_sql
 from .anomalies import Append, Read, Transaction, anomalies
 from .scorecard import SEED, Record, sized
 
-KEYS = ("a", "b", "c", "d", "e")
+#: Few at a time, so that transactions meet; new ones now and then, so that lists stay short.
+KEYS, ELEMENTS_OF_KEYS = ("a", "b", "c", "d", "e"), 2_000
 
 _LISTS = store_table(
     "lists", column("id", STRING), column("elements", STRING), key=("id",), metadata=new_metadata()
@@ -79,7 +80,9 @@ class History:
 
     async def run(self, count: int, workers: int = 12) -> Counter[str]:
         await asyncio.gather(*(self._work(count // workers) for _ in range(workers)))
-        final = {key: await _read(self._engine, key) for key in KEYS}
+        last = self._elements // ELEMENTS_OF_KEYS
+        used = [f"{key}{age}" for age in range(last + 1) for key in KEYS]
+        final = {key: await _read(self._engine, key) for key in used}
         return anomalies(self.transactions, final)
 
     async def _work(self, count: int) -> None:
@@ -96,11 +99,11 @@ class History:
         alone = self._chance.random() < 0.3
         try:
             if alone:  # outside of a transaction, where writes share a commit
-                await self._do(self._engine, one, self._chance.choice(KEYS), self._next())
+                await self._do(self._engine, one, self._keys(1)[0], self._next())
             else:
                 async with self._engine.transaction() as session:
                     # In order, or they would do nothing but deadlock.
-                    for key in sorted(self._chance.sample(KEYS, 2)):
+                    for key in sorted(self._keys(2)):
                         await self._step(session, one, key)
                     if self._chance.random() < 0.1:
                         raise _GiveUpError
@@ -118,6 +121,10 @@ class History:
             await self._do(session, one, key, self._next())
         else:
             one.steps.append(Read(key, await _read(session, key)))
+
+    def _keys(self, count: int) -> list[str]:
+        age = self._elements // ELEMENTS_OF_KEYS
+        return [f"{key}{age}" for key in self._chance.sample(KEYS, count)]
 
     def _next(self) -> int:
         self._elements += 1
