@@ -7,16 +7,17 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from sqlalchemy.dialects import postgresql
 
 from holdfast import OutcomeUnknownError, PersistenceBackend, PersistenceError, create_backend
-from holdfast.engines.base import Session, Statement
+from holdfast.engines.base import Isolation, Session, Statement
 from holdfast.repositories.base import select_by, upsert
 from holdfast.schema.meta import column, new_metadata, store_table
 from holdfast.schema.types import STRING
+from holdfast.testing import PostgresCluster, databases
 from holdfast.testing.databases import connected
 
 from ..conformance.test_bad_input import run_sql
@@ -70,8 +71,11 @@ async def overwrite(session: Session, one: Transaction, key: str, element: int) 
 class History:
     """Transactions of many workers on a few lists, of which some are cancelled."""
 
-    def __init__(self, backend: PersistenceBackend, do: Do, cancelled: float) -> None:
+    def __init__(
+        self, backend: PersistenceBackend, do: Do, cancelled: float, level: Isolation
+    ) -> None:
         self._engine: Any = backend._core.engine  # type: ignore[attr-defined]
+        self._level = level
         self._do = do
         self._cancelled = cancelled
         self._chance = random.Random(SEED)
@@ -96,12 +100,13 @@ class History:
                 await call
 
     async def _transact(self, one: Transaction) -> None:
-        alone = self._chance.random() < 0.3
+        # A write on its own is read committed, and would be what others cannot be ordered with.
+        alone = self._level == "read committed" and self._chance.random() < 0.3
         try:
             if alone:  # outside of a transaction, where writes share a commit
                 await self._do(self._engine, one, self._keys(1)[0], self._next())
             else:
-                async with self._engine.transaction() as session:
+                async with self._engine.transaction(isolation=self._level) as session:
                     # In order, or they would do nothing but deadlock.
                     for key in sorted(self._keys(2)):
                         await self._step(session, one, key)
@@ -135,14 +140,14 @@ class _GiveUpError(Exception):
     pass
 
 
+_CREATE = "CREATE TABLE lists (tenant TEXT, id TEXT, elements TEXT, PRIMARY KEY (tenant, id))"
+
+
 @asynccontextmanager
 async def _lists(url: str) -> Any:
     async with connected(create_backend(url)) as backend:
         await run_sql(backend, "DROP TABLE IF EXISTS lists")
-        await run_sql(
-            backend,
-            "CREATE TABLE lists (tenant TEXT, id TEXT, elements TEXT, PRIMARY KEY (tenant, id))",
-        )
+        await run_sql(backend, _CREATE)
         yield backend
 
 
@@ -196,26 +201,61 @@ def test_row_37_the_checker_sees_nothing_in_what_is_right() -> None:
     assert anomalies(history, {"x": (1, 3, 4), "y": (2,)}) == {}
 
 
-#: What READ COMMITTED allows; transactions on SQLite are serial, and allow nothing.
-ALLOWED = {"postgresql": {"G-single", "G2"}, "sqlite": set[str]()}
+#: What PostgreSQL's levels allow; transactions on SQLite are serial, and allow nothing.
+ALLOWED: dict[Isolation, set[str]] = {
+    "read committed": {"G-single", "G2"},
+    "repeatable read": {"G2"},
+    "serializable": set(),
+}
 
 
-async def test_row_37_isolation(shared_url: str, record: Record) -> None:
+@pytest.mark.parametrize("level", get_args(Isolation))
+async def test_row_37_isolation(shared_url: str, level: Isolation, record: Record) -> None:
     engine = shared_url.split(":")[0]
     count = sized(600, 100_000)
     async with _lists(shared_url) as backend:
-        history = History(backend, append, cancelled=0.1)
+        history = History(backend, append, cancelled=0.1, level=level)
         found = await history.run(count)
     async with _lists(shared_url) as backend:
-        control = await History(backend, overwrite, cancelled=0.0).run(300)
+        control = await History(backend, overwrite, cancelled=0.0, level="read committed").run(300)
     outcomes = Counter(one.outcome for one in history.transactions)
     record(
         37,
-        f"list-append, {engine}",
-        f"{count:,} transactions ({outcomes['unknown']} unknown): {dict(found) or 'no anomaly'}",
+        f"list-append, {engine}, {level}",
+        f"{count:,} transactions ({outcomes['aborted']} aborted, {outcomes['unknown']} unknown): "
+        f"{dict(found) or 'no anomaly'}",
         f"read, then write the whole: {dict(control)}",
     )
-    assert set(found) <= ALLOWED[engine]
+    assert set(found) <= (ALLOWED[level] if engine == "postgresql" else set())
+    assert outcomes["committed"] > count / 4
     assert control["lost update"] > 0
-    if engine == "postgresql":
+    if engine == "postgresql" and level == "read committed":
         assert found["G-single"] > 0  # the checker sees what is allowed, and would see the rest
+
+
+async def test_row_37_isolation_on_a_server_that_is_killed(record: Record) -> None:
+    count, kills = sized(1_200, 30_000), sized(2, 20)
+    with PostgresCluster.create(settings={"fsync": "on"}) as cluster:
+        await databases.run_sql(cluster.url(), _CREATE)
+        url = f"{cluster.url()}?pool_timeout_seconds=20"
+        async with databases.connected(create_backend(url)) as backend:
+            history = History(backend, append, cancelled=0.1, level="serializable")
+            running = asyncio.create_task(history.run(count))
+            for turn in range(1, kills + 1):
+                while len(history.transactions) < turn * count / (kills + 1):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                cluster.kill()
+                await asyncio.to_thread(cluster.start)
+            found = await running
+    outcomes = Counter(one.outcome for one in history.transactions)
+    control = anomalies(*WRONG["half a transaction"])
+    record(
+        37,
+        f"list-append, {kills} kills, serializable",
+        f"{count:,} transactions ({outcomes['aborted']} aborted, {outcomes['unknown']} unknown): "
+        f"{dict(found) or 'no anomaly'}",
+        f"a history with half a transaction: {dict(control)}",
+    )
+    assert found == {}
+    assert outcomes["committed"] > count / 8
+    assert control["half a transaction"] > 0

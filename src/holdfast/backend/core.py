@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast, get_args
 
 from sqlalchemy import Table, bindparam, func, select
 
@@ -24,7 +24,7 @@ from holdfast.backend.protocol import (
 from holdfast.backend.transaction import Transaction
 from holdfast.binding import Models
 from holdfast.changes import Watch
-from holdfast.engines.base import Engine, EngineStats, Session, Statement
+from holdfast.engines.base import Engine, EngineStats, Isolation, Session, Statement
 from holdfast.errors import (
     InvalidArgumentError,
     PersistenceConnectionError,
@@ -154,18 +154,25 @@ class Backend(PersistenceBackend):
         return Backend(self._core, tenant)
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Transaction]:
-        async with self._engine().transaction() as session:
+    async def _transaction(self, isolation: Isolation) -> AsyncIterator[Transaction]:
+        async with self._engine().transaction(isolation=_checked(isolation)) as session:
             yield Transaction(session, self._tenant, self._core.make)
 
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        return self._transaction()
+    def transaction(
+        self, *, isolation: Isolation = "read committed"
+    ) -> AbstractAsyncContextManager[Transaction]:
+        return self._transaction(isolation)
 
-    async def atomically(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def atomically(
+        self,
+        work: Callable[[Transaction], Awaitable[T]],
+        *,
+        isolation: Isolation = "read committed",
+    ) -> T:
         def on(session: Session) -> Awaitable[T]:
             return work(Transaction(session, self._tenant, self._core.make))
 
-        return await self._engine().atomically(on)
+        return await self._engine().atomically(on, isolation=_checked(isolation))
 
     def stats(self) -> EngineStats:
         return self._engine().stats()
@@ -251,6 +258,14 @@ class Backend(PersistenceBackend):
         if kind not in self._made:
             self._made[kind] = self._core.make(kind, engine, self._tenant)
         return cast("R", self._made[kind])
+
+
+def _checked(isolation: Isolation) -> Isolation:
+    if isolation not in get_args(Isolation):
+        raise InvalidArgumentError(
+            f"isolation: {isolation!r} is none of {', '.join(get_args(Isolation))}"
+        )
+    return isolation
 
 
 @functools.cache

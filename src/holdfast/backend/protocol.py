@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from holdfast.backend.transaction import Transaction
 from holdfast.changes import Watch
-from holdfast.engines.base import EngineStats
+from holdfast.engines.base import EngineStats, Isolation
 from holdfast.operations import Operations
 from holdfast.repositories import Repositories
 
@@ -104,15 +104,27 @@ class PersistenceBackend(Repositories, Protocol):
     def for_tenant(self, tenant: str) -> PersistenceBackend:
         """A view of another tenant's records that shares this backend's connections."""
 
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+    def transaction(
+        self, *, isolation: Isolation = "read committed"
+    ) -> AbstractAsyncContextManager[Transaction]:
         """The same repositories on one connection, committed together on leaving.
 
         Leaving by an exception rolls back. After a statement failed, the transaction can only be
         left: put what may fail into ``async with tx.transaction()``, a savepoint. On SQLite a
         transaction holds the only writer, so keep it short.
+
+        ``isolation`` is the least it has; on SQLite all are serializable. Above ``"read
+        committed"``, PostgreSQL ends a transaction with `SerializationFailureError`, also on
+        leaving, rather than let it depend on what another one has changed meanwhile: `atomically`
+        runs it again. ``"serializable"`` holds between those that ask for it.
         """
 
-    async def atomically(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def atomically(
+        self,
+        work: Callable[[Transaction], Awaitable[T]],
+        *,
+        isolation: Isolation = "read committed",
+    ) -> T:
         """``work(tx)``'s value, from a transaction that is run again if it lost against another.
 
         That is after `SerializationFailureError` (a deadlock, for one), with pauses, a few times

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Table
 
@@ -27,6 +27,7 @@ __all__ = [
     "Engine",
     "EngineStats",
     "Failover",
+    "Isolation",
     "Log",
     "PoolStats",
     "ReplicaStats",
@@ -137,10 +138,26 @@ class TransactionScope(Session, Protocol):
         """Roll back on leaving, without an error."""
 
 
+#: What transactions that run at the same time may see of each other, as the SQL standard names it.
+Isolation: TypeAlias = Literal["read committed", "repeatable read", "serializable"]
+
+
 class Engine(Session, Upkeep, Protocol):
     """One database, spoken to from one event loop."""
 
     name: str
+
+    async def atomically(
+        self,
+        work: Callable[[TransactionScope], Awaitable[T]],
+        *,
+        isolation: Isolation = "read committed",
+    ) -> T: ...
+
+    def transaction(
+        self, *, isolation: Isolation = "read committed"
+    ) -> AbstractAsyncContextManager[TransactionScope]:
+        """See `Session`; with at least this isolation."""
 
     async def connect(self) -> None:
         """Open what is needed to answer; on failure nothing stays open."""

@@ -14,11 +14,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from holdfast.engines.base import Engine, EngineStats, Row, Session, Statement, TransactionScope
+from holdfast.engines.base import (
+    Engine,
+    EngineStats,
+    Isolation,
+    Row,
+    Session,
+    Statement,
+    TransactionScope,
+)
 from holdfast.engines.compiler import tenant_of
 from holdfast.engines.figures import BOUNDS, Histogram, SlowStatement, StatementStats
 from holdfast.engines.telemetry import Attributes, Telemetry, listening
@@ -234,6 +243,9 @@ class _TracedSession:
                 watch.telemetry.end(span, statement, seconds, problem)
 
     async def atomically(self, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
+        return await self._attempt(self._inner.atomically, work)
+
+    async def _attempt(self, run: Any, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
         """Its statements are watched one by one, its attempts as one block."""
         watch, name = self._watch, self._block_name
         raised: BaseException | None = None
@@ -253,7 +265,7 @@ class _TracedSession:
 
         with nullcontext() if watch.telemetry is None else watch.telemetry.block(name):
             try:
-                value = cast("T", await self._inner.atomically(watched))
+                value = cast("T", await run(watched))
             except BaseException as error:
                 seconds = perf_counter() - begun
                 if error is raised:
@@ -346,6 +358,19 @@ class TracedEngine(_TracedSession):
         if self._watch.telemetry is not None:
             self._watch.telemetry.detach(self)
         await self._inner.close()
+
+    async def atomically(
+        self,
+        work: Callable[[TransactionScope], Awaitable[T]],
+        *,
+        isolation: Isolation = "read committed",
+    ) -> T:
+        return await self._attempt(partial(self._inner.atomically, isolation=isolation), work)
+
+    def transaction(
+        self, *, isolation: Isolation = "read committed"
+    ) -> AbstractAsyncContextManager[TransactionScope]:
+        return self._block(self._block_name, self._inner.transaction(isolation=isolation))
 
     def snapshot(self) -> AbstractAsyncContextManager[TransactionScope]:
         return self._block("snapshot", self._inner.snapshot())

@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 from holdfast.config import PostgresConfig
 from holdfast.engines.base import (
     EngineStats,
+    Isolation,
     Log,
     ReplicaStats,
     Row,
@@ -50,6 +51,12 @@ from holdfast.errors import (
 __all__ = ["PostgresEngine"]
 
 T = TypeVar("T")
+
+_BEGIN: dict[Isolation, str] = {
+    "read committed": "BEGIN",
+    "repeatable read": "BEGIN ISOLATION LEVEL REPEATABLE READ",
+    "serializable": "BEGIN ISOLATION LEVEL SERIALIZABLE",
+}
 
 
 class PostgresEngine(PostgresUpkeep):
@@ -163,10 +170,15 @@ class PostgresEngine(PostgresUpkeep):
             )
         return rows
 
-    async def atomically(self, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
+    async def atomically(
+        self,
+        work: Callable[[TransactionScope], Awaitable[T]],
+        *,
+        isolation: Isolation = "read committed",
+    ) -> T:
         with self._gate:
             return await repeat(
-                lambda: in_transaction(self._transaction("BEGIN"), work),
+                lambda: in_transaction(self._transaction(_BEGIN[isolation]), work),
                 self._loop.time() + self._config.pool_timeout_seconds,
                 self._runner.retries,
             )
@@ -198,8 +210,10 @@ class PostgresEngine(PostgresUpkeep):
             async with self._transaction(begin_sql) as session:
                 yield session
 
-    def transaction(self) -> AbstractAsyncContextManager[TransactionScope]:
-        return self._entered("BEGIN")
+    def transaction(
+        self, *, isolation: Isolation = "read committed"
+    ) -> AbstractAsyncContextManager[TransactionScope]:
+        return self._entered(_BEGIN[isolation])
 
     def snapshot(self) -> AbstractAsyncContextManager[TransactionScope]:
         return self._entered("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -17,6 +17,7 @@ from holdfast.config import SQLiteConfig
 from holdfast.engines.base import (
     EXCLUSIVE_SECONDS,
     EngineStats,
+    Isolation,
     Log,
     PoolStats,
     RetryStats,
@@ -177,7 +178,12 @@ class SQLiteEngine(SQLiteUpkeep):
             rows: Sequence[Row] = await self._writes.submit(statement, arguments, Kind.RETURNING)
         return rows
 
-    async def atomically(self, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
+    async def atomically(
+        self,
+        work: Callable[[TransactionScope], Awaitable[T]],
+        *,
+        isolation: Isolation = "read committed",
+    ) -> T:
         with self._gate:
             deadline = asyncio.get_running_loop().time() + self._patience
             return await repeat(
@@ -195,7 +201,10 @@ class SQLiteEngine(SQLiteUpkeep):
             yield session
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[TransactionScope]:
+    async def transaction(
+        self, *, isolation: Isolation = "read committed"
+    ) -> AsyncIterator[TransactionScope]:
+        # Serializable whatever is asked for: transactions are one after the other.
         with self._gate:
             async with self._transaction() as session:
                 yield session

@@ -10,7 +10,12 @@ import pytest
 
 from holdfast.backend import PersistenceBackend
 from holdfast.entities import Message, Task, User
-from holdfast.errors import ConstraintViolationError, DuplicateRecordError, QueryError
+from holdfast.errors import (
+    ConstraintViolationError,
+    DuplicateRecordError,
+    InvalidArgumentError,
+    QueryError,
+)
 from holdfast.testing.samples import required
 from holdfast.testing.suite.base import Suite, fresh
 
@@ -50,6 +55,37 @@ class TransactionSuite(Suite):
                 raise _StopError
         assert await _ids(backend) == ["kept"]
         assert await backend.settings.get("n", "k") == ("v", "1")
+
+    async def test_what_both_read_neither_has_changed(
+        self, holdfast_shared: PersistenceBackend
+    ) -> None:
+        backend = fresh(holdfast_shared)
+        both = asyncio.Barrier(2)
+        tries = 0
+
+        async def only_if_alone(tx: Any) -> bool:
+            nonlocal tries
+            tries += 1
+            mine, alone = f"try {tries}", not await _ids(tx)
+            if tries <= 2 and backend.backend_name != "sqlite":  # where they are one at a time
+                await both.wait()
+            if alone:
+                await tx.tasks.save(_task(mine))
+            return alone
+
+        decided = await asyncio.gather(
+            *(backend.atomically(only_if_alone, isolation="serializable") for _ in range(2))
+        )
+        assert sorted(decided) == [False, True]
+        assert len(await _ids(backend)) == 1
+
+    async def test_an_isolation_that_does_not_exist(
+        self, holdfast_shared: PersistenceBackend
+    ) -> None:
+        unknown: Any = "snapshot"
+        with pytest.raises(InvalidArgumentError, match="isolation: 'snapshot' is none of read"):
+            async with holdfast_shared.transaction(isolation=unknown):
+                pass
 
     async def test_a_savepoint_is_undone_alone(self, holdfast_shared: PersistenceBackend) -> None:
         backend = fresh(holdfast_shared)
