@@ -75,11 +75,11 @@ async def test_every_connection_is_set_up(tmp_path: Path) -> None:
         engine = engine_of(backend)
         async for _ in engine.stream(_LIST, ("default",)):
             pass
-        names = [thread._thread.name.rsplit("-", 2)[-1] for thread in engine._threads]
+        names = [thread._thread.name.rsplit("-", 2)[-1] for thread in engine._threads.all]
         assert len(names) == 5
-        for thread in engine._threads:
+        for thread in engine._threads.all:
             assert await settings_of(thread) == PRAGMAS
-        for reader in engine._threads[1:]:
+        for reader in engine._threads.all[1:]:
             assert await settings_of(reader, ["query_only"]) == {"query_only": 1}
             assert await settings_of(reader, ["busy_timeout"]) == {"busy_timeout": 5000}
         assert await settings_of(engine.raw, ["query_only"]) == {"query_only": 0}
@@ -103,7 +103,7 @@ async def test_a_rollback_journal_is_synced_with_its_directory(tmp_path: Path) -
 
 async def test_a_reader_cannot_write(tmp_path: Path) -> None:
     async with opened(tmp_path / "org.db") as backend:
-        reader = engine_of(backend)._idle_readers[0]
+        reader = engine_of(backend)._threads.idle[0]
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             await reader.run(lambda c: c.execute("DELETE FROM tasks"))
 
@@ -404,7 +404,7 @@ async def test_but_not_for_ever(tmp_path: Path) -> None:
 async def test_the_threads_end(tmp_path: Path) -> None:
     async with opened(tmp_path / "org.db") as backend:
         engine = engine_of(backend)
-        threads = [thread._thread for thread in engine._threads]
+        threads = [thread._thread for thread in engine._threads.all]
         assert len(threads) == 3
         assert all(thread.daemon for thread in threads)
     for thread in threads:
@@ -417,7 +417,7 @@ async def test_a_thread_whose_start_is_cancelled_ends(tmp_path: Path) -> None:
     async with opened(tmp_path / "org.db") as backend:
         engine = engine_of(backend)
         before = set(threading.enumerate())
-        start = asyncio.ensure_future(engine._streamer())
+        start = asyncio.ensure_future(engine._threads.streamer(engine._database.open_reader))
         await asyncio.sleep(0)
         (thread,) = set(threading.enumerate()) - before
         start.cancel()
@@ -477,7 +477,7 @@ async def test_a_long_list_is_one_snapshot_and_frees_its_thread(tmp_path: Path) 
                 await backend.settings.delete_namespace("n")
         assert pieces == [CHUNK, CHUNK, 1]
         assert await backend.settings.get_all() == ()
-        assert len(engine._idle_streamers) == 1
+        assert len(engine._threads.streamers) == 1
         async for rows in engine.stream(_SETTINGS, ("default",)):
             raise AssertionError(rows)
         assert len(engine._threads) == 4  # the thread is used again

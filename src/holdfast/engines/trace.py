@@ -6,16 +6,9 @@ caller waits: for a turn, for the company in a batch and for retries as well.
 
 from __future__ import annotations
 
-import logging
-from asyncio import CancelledError
-from bisect import bisect_left
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
-from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
-from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -28,10 +21,10 @@ from holdfast.engines.base import (
     Statement,
     TransactionScope,
 )
-from holdfast.engines.compiler import tenant_of
-from holdfast.engines.figures import BOUNDS, Histogram, SlowStatement, StatementStats
-from holdfast.engines.telemetry import Attributes, Telemetry, listening
+from holdfast.engines.figures import Histogram
+from holdfast.engines.telemetry import Attributes, listening
 from holdfast.engines.transactions import Kind
+from holdfast.engines.watch import Watch
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -41,142 +34,13 @@ __all__ = ["TracedEngine", "traced"]
 
 T = TypeVar("T")
 
-logger = logging.getLogger("holdfast.slow")
-
-#: Slow statements that are kept, and those that are logged in a second.
-LATEST, LINES = 100, 10
-
-
-class _Watch:
-    """What was seen of one engine since it was connected."""
-
-    def __init__(self, slow_seconds: float, telemetry: Telemetry | None) -> None:
-        self.commits = Histogram()
-        self.telemetry = telemetry
-        self._statements: dict[str, StatementStats] = {}
-        self._errors: dict[str, int] = {}
-        self._cancelled = 0
-        self._slow_seconds = slow_seconds or inf
-        self._slow = 0
-        self._slowest: deque[SlowStatement] = deque(maxlen=LATEST)
-        #: When the lines were last counted from nothing, how many came since, and how many did not.
-        self._second, self._lines, self._unlogged = -inf, 0, 0
-
-    async def call(
-        self,
-        statement: Statement,
-        arguments: tuple[Any, ...],
-        kind: Kind,
-        commits: Histogram | None,
-        work: Coroutine[Any, Any, T],
-    ) -> T:
-        """Await ``work``, and see how it goes. On the path of every call, so it makes nothing."""
-        telemetry = self.telemetry
-        span = None if telemetry is None else telemetry.begin(statement)
-        begun = perf_counter()
-        try:
-            value = await work
-        except BaseException as error:
-            seconds = perf_counter() - begun
-            self.failed(statement.name, seconds, error, statement, arguments)
-            if telemetry is not None:
-                telemetry.end(span, statement, seconds, error)
-            raise
-        seconds = perf_counter() - begun
-        figures = self._statements.get(statement.name)
-        if figures is None:
-            figures = self._statements[statement.name] = StatementStats()
-        figures.calls += 1
-        figures.seconds += seconds
-        if seconds > figures.longest:
-            figures.longest = seconds
-        if commits is not None:  # `Histogram.observe`, without the call
-            commits.counts[bisect_left(BOUNDS, seconds)] += 1
-            commits.seconds += seconds
-        if seconds >= self._slow_seconds:
-            self._log(statement.name, seconds, statement, arguments, rows=_rows(kind, value))
-        if telemetry is not None:
-            telemetry.end(span, statement, seconds, None)
-        return value
-
-    def done(
-        self,
-        name: str,
-        seconds: float,
-        statement: Statement | None = None,
-        arguments: tuple[Any, ...] = (),
-        **facts: Any,
-    ) -> StatementStats:
-        figures = self._statements.setdefault(name, StatementStats())
-        figures.calls += 1
-        figures.seconds += seconds
-        figures.longest = max(figures.longest, seconds)
-        if seconds >= self._slow_seconds:
-            self._log(name, seconds, statement, arguments, **facts)
-        return figures
-
-    def failed(
-        self,
-        name: str,
-        seconds: float,
-        error: BaseException,
-        statement: Statement | None = None,
-        arguments: tuple[Any, ...] = (),
-    ) -> None:
-        kind = type(error).__name__
-        figures = self.done(name, seconds, statement, arguments, error=kind)
-        if isinstance(error, CancelledError):
-            self._cancelled += 1
-        else:
-            figures.failures += 1
-            self._errors[kind] = self._errors.get(kind, 0) + 1
-
-    def added_to(self, stats: EngineStats) -> EngineStats:
-        """A copy of the engine's own figures, with these."""
-        return replace(
-            stats,
-            writes=replace(stats.writes),
-            reads=replace(stats.reads),
-            retries=replace(stats.retries),
-            replicas=replace(stats.replicas),
-            commit_seconds=Histogram([*self.commits.counts], self.commits.seconds),
-            statements={name: replace(each) for name, each in self._statements.items()},
-            errors=dict(self._errors),
-            cancelled=self._cancelled,
-            slow=self._slow,
-            slowest=tuple(self._slowest),
-        )
-
-    def _log(
-        self,
-        name: str,
-        seconds: float,
-        statement: Statement | None,
-        arguments: tuple[Any, ...],
-        **facts: Any,
-    ) -> None:
-        tenant = None if statement is None else _tenant(statement, arguments)
-        self._slow += 1
-        self._slowest.append(SlowStatement(name, seconds, datetime.now(UTC), tenant))
-        # When everything is slow, writing about it must not make it slower.
-        if perf_counter() >= self._second + 1:
-            self._second, self._lines = perf_counter(), 0
-        self._lines += 1
-        if self._lines > LINES:
-            self._unlogged += 1
-            return
-        facts |= {"statement": name, "seconds": seconds, "tenant": tenant}
-        facts["unlogged"], self._unlogged = self._unlogged or None, 0
-        extra = {fact: value for fact, value in facts.items() if value is not None}
-        logger.warning("%s took %.3f s", name, seconds, extra=extra)
-
 
 class _TracedSession:
     """A session whose statements are watched."""
 
     _block_name = "transaction"
 
-    def __init__(self, inner: Session, watch: _Watch, commits: Histogram | None) -> None:
+    def __init__(self, inner: Session, watch: Watch, commits: Histogram | None) -> None:
         self._inner: Any = inner
         self._watch = watch
         #: Where a write's seconds are those of its commit as well.
@@ -317,7 +181,7 @@ class _TracedTransaction(_TracedSession):
 
     _block_name = "savepoint"
 
-    def __init__(self, inner: TransactionScope, watch: _Watch) -> None:
+    def __init__(self, inner: TransactionScope, watch: Watch) -> None:
         super().__init__(inner, watch, None)
         self.abandoned = False
 
@@ -343,13 +207,13 @@ class TracedEngine(_TracedSession):
         self._providers = (tracers, meters)
         #: In metrics, made up as the conventions want it.
         self.pool_name = _pool_name(identity)
-        watch = _Watch(slow_seconds, None)
+        watch = Watch(slow_seconds, None)
         super().__init__(inner, watch, watch.commits)
 
     async def connect(self) -> None:
         await self._inner.connect()
         telemetry = listening(self._identity, *self._providers)
-        self._watch = _Watch(self._slow_seconds, telemetry)
+        self._watch = Watch(self._slow_seconds, telemetry)
         self._commits = self._watch.commits
         if telemetry is not None:
             telemetry.attach(self)
@@ -384,20 +248,7 @@ def traced(engine: Engine, slow_seconds: float, identity: Attributes) -> Engine:
     return cast("Engine", TracedEngine(engine, slow_seconds=slow_seconds, identity=identity))
 
 
-def _tenant(statement: Statement, arguments: tuple[Any, ...]) -> str | None:
-    place = tenant_of(statement)
-    return None if place is None else str(arguments[place])
-
-
 def _pool_name(identity: Attributes) -> str:
     server = [str(identity[k]) for k in ("server.address", "server.port") if k in identity]
     database = [str(identity[k]) for k in ("db.namespace",) if k in identity]
     return "/".join([":".join(server)] * bool(server) + database) or str(identity["db.system.name"])
-
-
-def _rows(kind: Kind, value: Any) -> int | None:
-    if kind is Kind.GET:
-        return 0 if value is None else 1
-    if kind is Kind.EXECUTE:
-        return int(value)
-    return None if value is None else len(value)

@@ -38,9 +38,10 @@ from holdfast.engines.sqlite.inspection import bytes_of_tables
 from holdfast.engines.sqlite.link import SnapshotLink, WriterLink, stream_on
 from holdfast.engines.sqlite.mark import HighWaterMark
 from holdfast.engines.sqlite.thread import ConnectionThread
+from holdfast.engines.sqlite.threads import Threads
 from holdfast.engines.sqlite.upkeep import SQLiteUpkeep
 from holdfast.engines.sqlite.writer import Call, Writer, insist, run
-from holdfast.engines.transactions import Kind, begin_on, own, transaction_on
+from holdfast.engines.transactions import Kind, begin_on, transaction_on
 from holdfast.errors import PersistenceConnectionError, PersistenceError, PoolTimeoutError
 
 __all__ = ["SQLiteEngine"]
@@ -62,27 +63,23 @@ class SQLiteEngine(SQLiteUpkeep):
         self._compile = Compiler(sqlite.dialect(paramstyle="qmark"))
         self._patience = config.pool_timeout_seconds
         self._owned: set[asyncio.Task[Any]] = set()
-        self._threads: list[ConnectionThread] = []
-        self._idle_readers: list[ConnectionThread] = []
+        self._threads = Threads(self._owned)
 
     async def connect(self) -> None:
         database = self._database
-        # Another list than before: who is late gives back to the old one.
-        self._idle_streamers: list[ConnectionThread] = []
         try:
             database.check()
             database.create()
             self._mark = HighWaterMark(database.path, kept=database.keeps_commits)
             await asyncio.to_thread(self._mark.check)
-            self._writer_thread = await self._start("writer", database.open_writer)
+            self._writer_thread = await self._threads.start("writer", database.open_writer)
             renew = self._writer_thread.renew
             self._writer = Writer(database, self._compile, self._mark, renew)
-            self._idle_readers = [
-                await self._start(f"reader-{n}", database.open_reader)
-                for n in range(self._config.readers)
-            ]
+            for n in range(self._config.readers):
+                reader = await self._threads.start(f"reader-{n}", database.open_reader)
+                self._threads.idle.append(reader)
         except BaseException as error:
-            await self._stop_threads()
+            await self._threads.stop()
             database.discard()
             if isinstance(error, sqlite3.Error):
                 problem = translate(error, None)
@@ -122,7 +119,7 @@ class SQLiteEngine(SQLiteUpkeep):
             if not wait.expired():
                 wait.reschedule(0)
         # An open transaction ends with its connection: nothing of it is kept.
-        await self._stop_threads()
+        await self._threads.stop()
         await self._finish()
         if self._checkpoint_alarm is not None:
             self._checkpoint_alarm.cancel()
@@ -155,7 +152,7 @@ class SQLiteEngine(SQLiteUpkeep):
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> AsyncIterator[Sequence[Row]]:
         with self._gate:
-            thread, give_back = await self._streamer()
+            thread, give_back = await self._threads.streamer(self._database.open_reader)
             try:
                 pieces = stream_on(thread, self._compile(statement), statement, arguments)
                 async with aclosing(pieces):  # type: ignore[type-var]
@@ -212,7 +209,7 @@ class SQLiteEngine(SQLiteUpkeep):
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[TransactionScope]:
         with self._gate:
-            thread, give_back = await self._streamer()
+            thread, give_back = await self._threads.streamer(self._database.open_reader)
             link = SnapshotLink(thread, self._compile, give_back)
             await begin_on(link, self._owned)
             async with transaction_on(link, self._owned) as session:
@@ -262,7 +259,7 @@ class SQLiteEngine(SQLiteUpkeep):
 
     def stats(self) -> EngineStats:
         size = len(self._threads)
-        idle = len(self._idle_readers) + len(self._idle_streamers) + (not self._turn.locked())
+        idle = self._threads.unused + (not self._turn.locked())
         waiting = self._writes.waiting + self._reads.waiting
         return EngineStats(
             commits=self._writer.commits,
@@ -277,36 +274,6 @@ class SQLiteEngine(SQLiteUpkeep):
         return self._writer_thread
 
     # -- inside --------------------------------------------------------------------------------
-
-    async def _start(
-        self, name: str, connect: Callable[[], sqlite3.Connection]
-    ) -> ConnectionThread:
-        thread = ConnectionThread(f"holdfast-sqlite-{name}", connect)
-        self._threads.append(thread)  # first: whoever closes meanwhile must end it as well
-        try:
-            await thread.start()
-        except BaseException:
-            await own(thread.stop(), self._owned)
-            if thread in self._threads:
-                self._threads.remove(thread)
-            raise
-        return thread
-
-    async def _streamer(self) -> tuple[ConnectionThread, Callable[[], None]]:
-        """One for a reader that stays, and what gives it back to where it came from."""
-        idle = self._idle_streamers
-        reader = self._database.open_reader
-        thread = idle.pop() if idle else await self._start("streamer", reader)
-        return thread, lambda: idle.append(thread)
-
-    async def _stop_threads(self) -> None:
-        # The writer was started first and stops last: it cleans up the log when it closes.
-        for thread in self._threads:
-            thread.refuse()
-        while self._threads:
-            await self._threads.pop().stop()
-        self._idle_readers.clear()
-        self._idle_streamers.clear()
 
     async def _take_turn(self) -> asyncio.Lock:
         """The lock that was taken: who gives it back may do so when there is another one."""
@@ -380,11 +347,11 @@ class SQLiteEngine(SQLiteUpkeep):
                     outcomes.append((None, problem))
             return outcomes
 
-        thread = self._idle_readers.pop()
+        thread = self._threads.idle.pop()
         try:
             outcomes = await thread.run(read)
         finally:
-            self._idle_readers.append(thread)
+            self._threads.idle.append(thread)
         for request, (value, problem) in zip(batch, outcomes, strict=True):
             if problem is None:
                 request.succeed(value)

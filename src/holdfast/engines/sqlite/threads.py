@@ -1,0 +1,61 @@
+"""The connection threads of one engine: the writer, readers, and those for readers that stay."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from holdfast.engines.sqlite.thread import ConnectionThread
+from holdfast.engines.transactions import own
+
+__all__ = ["Threads"]
+
+
+class Threads:
+    """``idle`` and ``streamers`` are readers that nobody uses; whoever takes one puts it back."""
+
+    def __init__(self, owned: set[asyncio.Task[Any]]) -> None:
+        self._owned = owned
+        self.all: list[ConnectionThread] = []
+        self.streamers: list[ConnectionThread] = []
+        self.idle: list[ConnectionThread] = []
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    @property
+    def unused(self) -> int:
+        """How many readers nobody uses, of both kinds."""
+        return len(self.idle) + len(self.streamers)
+
+    async def start(self, name: str, connect: Callable[[], sqlite3.Connection]) -> ConnectionThread:
+        thread = ConnectionThread(f"holdfast-sqlite-{name}", connect)
+        self.all.append(thread)  # first: whoever closes meanwhile must end it as well
+        try:
+            await thread.start()
+        except BaseException:
+            await own(thread.stop(), self._owned)
+            if thread in self.all:
+                self.all.remove(thread)
+            raise
+        return thread
+
+    async def streamer(
+        self, connect: Callable[[], sqlite3.Connection]
+    ) -> tuple[ConnectionThread, Callable[[], None]]:
+        """One for a reader that stays, and what gives it back to where it came from."""
+        idle = self.streamers
+        thread = idle.pop() if idle else await self.start("streamer", connect)
+        return thread, lambda: idle.append(thread)
+
+    async def stop(self) -> None:
+        # The writer was started first and stops last: it cleans up the log when it closes.
+        for thread in self.all:
+            thread.refuse()
+        while self.all:
+            await self.all.pop().stop()
+        self.idle.clear()
+        # Another list than before: who is late gives back to the old one.
+        self.streamers = []
