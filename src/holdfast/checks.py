@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -26,6 +26,7 @@ __all__ = [
     "integer",
     "json_text",
     "limit",
+    "mapping",
     "not_blank",
     "optional",
     "text",
@@ -143,6 +144,13 @@ def choice(value: Any, choices: type[Enum] | tuple[str, ...], place: str) -> str
     if plain not in values:
         raise InvalidArgumentError(f"{place} must be one of {', '.join(values)}")
     return str(plain)
+
+
+def mapping(value: Mapping[Any, Any] | None, place: str) -> dict[Any, Any]:
+    """A copy; ``None`` is an empty one."""
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidArgumentError(f"{place} must be a mapping, not {type(value).__name__}")
+    return dict(value or {})
 
 
 def optional(check: Callable[..., Any], value: Any, *arguments: Any) -> Any:

@@ -68,6 +68,7 @@ async def test_a_crash_is_no_damage(crashed: Path) -> None:
         pytest.param(lambda log: log[: len(log) // 2], id="cut in the middle"),
         pytest.param(lambda log: log[:-1], id="cut by one byte"),
         pytest.param(lambda log: log[:10], id="cut within its head"),
+        pytest.param(lambda log: log[:32], id="cut after its head"),
         pytest.param(lambda log: b"\1" + log[1:], id="its head"),
         pytest.param(lambda log: log[:-9] + bytes([log[-9] ^ 1]) + log[-8:], id="its last page"),
         pytest.param(lambda log: log[:9_000] + b"\xff" * 8 + log[9_008:], id="an early page"),
@@ -105,6 +106,20 @@ async def test_an_older_copy_of_the_log_is_noticed(crashed: Path) -> None:
     _beside(crashed, "-wal").write_bytes(old)
     with pytest.raises(DatabaseCorruptError):
         await _keys(crashed)
+
+
+async def test_a_log_that_had_only_just_begun_anew_is_no_damage(crashed: Path) -> None:
+    log = _beside(crashed, "-wal").read_bytes()
+    generation = int.from_bytes(log[16:20], "big") + 1
+    with closing(sqlite3.connect(crashed)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # What a power cut leaves when the log's head was written, and nothing else.
+        _beside(crashed, "-wal").write_bytes(log[:16] + generation.to_bytes(4, "big") + log[20:32])
+        content, mark = _beside(crashed, "").read_bytes(), _beside(crashed, "-mark").read_bytes()
+        head = _beside(crashed, "-wal").read_bytes()
+    for ending, old in (("", content), ("-wal", head), ("-mark", mark)):
+        _beside(crashed, ending).write_bytes(old)
+    assert await _keys(crashed) == 20
 
 
 async def test_another_program_may_read_and_write(crashed: Path) -> None:

@@ -187,7 +187,7 @@ class _Decisions(Repository):
             "lens_attribution": lens_attribution,
         }
         kind = self._bound(_DECISIONS.mapper).entity
-        own = dict(extra or {})
+        own = checks.mapping(extra, f"{_APPEND.name}: extra")
         if unknown := own.keys() & fields.keys() | own.keys() - kind.model_fields.keys():
             raise InvalidArgumentError(
                 f"{_APPEND.name}: extra may hold the further fields of {kind.__name__}, not "

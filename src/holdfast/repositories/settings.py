@@ -200,11 +200,11 @@ class _Settings(Repository):
                     "settings.set_many: an item is (namespace, key, value, updated_at)"
                 )
             _check_key("settings.set_many", item[0], item[1])
-        expected = dict(expected_updated_at_map or {})
+        place = "settings.set_many: expected_updated_at_map"
+        expected = checks.mapping(expected_updated_at_map, place)
         if unknown := expected.keys() - {(item[0], item[1]) for item in items}:
             raise InvalidArgumentError(
-                f"settings.set_many: expected_updated_at_map names {len(unknown)} keys that are "
-                "not among the items"
+                f"{place} names {len(unknown)} keys that are not among the items"
             )
         # In key order, so that two callers with the same keys cannot deadlock.
         items = tuple(sorted(items, key=lambda item: item[:2]))

@@ -27,6 +27,8 @@ __all__ = ["HighWaterMark"]
 #: machine's byte order; the salts as they stand in the log, whose first counts its beginnings.
 _HEAD = struct.Struct("=12xB3xI12x4s4s8x")
 _TWICE = 2 * _HEAD.size
+#: Of the log itself, written alone when it begins anew; the salts are the last part but one.
+_LOG_HEAD = 32
 _MAGIC = b"holdfast high-water mark 1\n"
 
 #: How often a log can have begun anew since a mark was written, by others than Holdfast.
@@ -119,6 +121,9 @@ class HighWaterMark:
 
     def _recovered(self) -> _Position | None:
         """Where the log ends for SQLite; ``None`` where that cannot be told."""
+        if self._log.stat().st_size <= _LOG_HEAD:  # SQLite does not even look at its head
+            head = self._log.read_bytes().ljust(_LOG_HEAD, b"\0")
+            return _Position(1, 0, head[16:20], head[20:24])
         # A connection that cannot write recovers the log, and leaves it there when it closes.
         uri = f"{self._database.as_uri()}?mode=ro"
         try:
