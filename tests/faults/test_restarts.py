@@ -37,7 +37,7 @@ STEPS = 5
 SECONDS = float(sized(3, 600))
 BETWEEN = (5.0, 40.0) if FULL else (0.9, 1.2)
 #: Where a step of a real workflow would think.
-PAUSE = 0.02 if FULL else 0.0
+PAUSE = 0.015 if FULL else 0.0
 
 _OVER = WorkflowExecutionStatus.COMPLETED
 _DEFINITION = WorkflowDefinition(
