@@ -23,36 +23,20 @@ from holdfast.errors import DatabaseCorruptError
 
 __all__ = ["HighWaterMark"]
 
-#: The head of the log's index, which lies there twice (sqlite.org/walformat.html, 2.1), in the
-#: machine's byte order; the salts as they stand in the log, whose first counts its beginnings.
-_HEAD = struct.Struct("=12xB3xI12x4s4s8x")
+#: The head of the log's index, which lies there twice, in the machine's byte order (walformat.html,
+#: 2.1): whether it is valid, how many pages are committed, and the salts of the log.
+_HEAD = struct.Struct("=12xB3xI12x8s8x")
 _TWICE = 2 * _HEAD.size
-#: Of the log itself, written alone when it begins anew; the salts are the last part but one.
-_LOG_HEAD = 32
+#: The head of the log itself (walformat.html, 1.1), written and synced alone when it begins anew.
+_LOG_HEAD = struct.Struct(">6I2I")
 _MAGIC = b"holdfast high-water mark 1\n"
-
-#: How often a log can have begun anew since a mark was written, by others than Holdfast.
-_MOST_RESTARTS = 1 << 20
 
 
 class _Position(NamedTuple):
     is_valid: int
-    frames: int
-    #: A number, and a random one of the same length.
-    beginnings: bytes
-    salt: bytes
-
-    def lost(self, found: _Position) -> str | None:
-        """What of a log that was here is not in the log that was found; ``None`` if nothing."""
-        if (found.beginnings, found.salt) == (self.beginnings, self.salt):
-            if found.frames < self.frames:
-                return f"it ends after {found.frames} of {self.frames} acknowledged pages"
-            return None
-        newer = int.from_bytes(found.beginnings, "big") - int.from_bytes(self.beginnings, "big")
-        # It begins anew only after all of it was moved into the database.
-        if 0 < newer % (1 << 32) < _MOST_RESTARTS:
-            return None
-        return "it is not the one that acknowledged commits were written to"
+    pages: int
+    #: Others whenever the log begins anew, which it does when all of it is in the database.
+    salts: bytes
 
 
 class HighWaterMark:
@@ -72,18 +56,30 @@ class HighWaterMark:
 
         Nothing is changed: what is left of the log stays for whoever wants to repair it.
         """
-        marked = self._read_mark()
-        found = self._recovered() if marked is not None and self._has_log() else None
-        problem = marked.lost(found) if marked is not None and found is not None else None
+        # Twice, for another process may be closing the database, and cleaning up, at this moment.
+        problem = self._problem() and self._problem()
         if problem is not None:
             raise DatabaseCorruptError(
                 f"the log of the database ({self._log}) is damaged: {problem}. Keep a copy of the "
                 "file, its -wal and its -mark, and restore the latest backup. To go on without "
-                f"what is missing, remove {self._path}; also if another program than Holdfast has "
-                "written to the database since"
+                f"what is missing, remove {self._path}"
             )
         if not self._kept:  # it would grow old
             self._remove()
+
+    def _problem(self) -> str | None:
+        """What of the log that was marked is not there any more; ``None`` if nothing."""
+        marked, head = self._read_mark(), self._read_head()
+        if marked is None or not head:
+            return None
+        if not _is_sound(head):
+            return "its head is damaged, and all of it unreadable"
+        if head[16:24] != marked.salts:
+            return None
+        found = self._recovered(marked.salts)
+        if found is None or found >= marked.pages:
+            return None
+        return f"it ends after {found} of {marked.pages} acknowledged pages"
 
     def put(self) -> None:
         """Note where the log ends now: after a commit, before it is acknowledged. Raises nothing.
@@ -93,6 +89,8 @@ class HighWaterMark:
         if not self._kept:
             return
         with contextlib.suppress(OSError):
+            if self._files is not None and os.fstat(self._files[1]).st_nlink == 0:
+                self.reopen()  # somebody took it for one of an earlier log
             if self._files is None:
                 mode = self._database.stat().st_mode & 0o777  # as SQLite does with its own
                 mark = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, mode)
@@ -103,7 +101,7 @@ class HighWaterMark:
                 os.pwrite(mark, _MAGIC + head, 0)
 
     def reopen(self) -> None:
-        """The writer's connection was closed: with a last one, SQLite removes the index."""
+        """Open the files anew when they are needed: with a last connection the index is removed."""
         if self._files is not None:
             os.close(self._files[1])
             self._files = None
@@ -112,32 +110,41 @@ class HighWaterMark:
     def close(self) -> None:
         """After the last connection of the engine; a log that was cleaned up needs no mark."""
         self.reopen()
-        if not self._has_log():
+        if not self._log_bytes():
             self._remove()
 
     def _remove(self) -> None:
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
-    def _recovered(self) -> _Position | None:
-        """Where the log ends for SQLite; ``None`` where that cannot be told."""
-        if self._log.stat().st_size <= _LOG_HEAD:  # SQLite does not even look at its head
-            head = self._log.read_bytes().ljust(_LOG_HEAD, b"\0")
-            return _Position(1, 0, head[16:20], head[20:24])
+    def _recovered(self, salts: bytes) -> int | None:
+        """How many pages of the log are committed for SQLite; ``None`` if that cannot be told."""
         # A connection that cannot write recovers the log, and leaves it there when it closes.
         uri = f"{self._database.as_uri()}?mode=ro"
         try:
             with closing(sqlite3.connect(uri, uri=True)) as connection:
                 connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
-                return _position(_INDEXES.read(self._index))
+                found = _position(_INDEXES.read(self._index))
         except (sqlite3.Error, OSError):  # whoever opens it next meets the same, and names it
             return None
+        if found is None or self._read_head()[16:24] != salts:  # it began anew meanwhile
+            return None
+        if found.salts == salts:
+            return found.pages
+        # SQLite does not look at a log that is nothing but its head.
+        return 0 if self._log_bytes() == _LOG_HEAD.size else None
 
-    def _has_log(self) -> bool:
+    def _log_bytes(self) -> int:
         try:
-            return self._log.stat().st_size > 0
+            return self._log.stat().st_size
         except OSError:
-            return False
+            return 0
+
+    def _read_head(self) -> bytes:
+        # SQLite has no locks on this file that closing it could drop.
+        with contextlib.suppress(OSError), self._log.open("rb") as log:
+            return log.read(_LOG_HEAD.size)
+        return b""
 
     def _read_mark(self) -> _Position | None:
         try:
@@ -154,6 +161,18 @@ def _position(heads: bytes) -> _Position | None:
         return None
     found = _Position(*_HEAD.unpack_from(heads))
     return found if found.is_valid else None
+
+
+def _is_sound(head: bytes) -> bool:
+    if len(head) != _LOG_HEAD.size:
+        return False
+    *checked, first, second = _LOG_HEAD.unpack(head)
+    words = struct.unpack(">6I" if checked[0] & 1 else "<6I", head[:24])
+    sums = [0, 0]
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        sums[0] = (sums[0] + even + sums[1]) % (1 << 32)
+        sums[1] = (sums[1] + odd + sums[0]) % (1 << 32)
+    return sums == [first, second]
 
 
 class _Indexes:
