@@ -19,7 +19,7 @@ from holdfast.extending import Extension
 __all__ = ["Json", "Url", "connected", "console", "errors", "print_json", "read_config", "size"]
 
 console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)  # one line is one error
 
 _PASSWORD = "HOLDFAST_POSTGRES__PASSWORD"  # noqa: S105 - the name of the variable
 

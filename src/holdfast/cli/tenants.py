@@ -123,6 +123,9 @@ def erase(
         return
     for table, count in rows.items():
         typer.echo(f"{table}  {count:,}")
+    if not rows:
+        typer.echo(f"there are no rows of {tenant}")
+        return
     verb = "would be deleted" if dry_run else "deleted"
     typer.echo(f"{sum(rows.values()):,} rows of {tenant} {verb}")
 

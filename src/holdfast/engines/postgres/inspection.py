@@ -40,10 +40,11 @@ async def inspect(
 
 async def _version(connection: Connection, _: PostgresConfig) -> AsyncIterator[Finding]:
     version = connection.get_server_version()
-    shown = f"PostgreSQL {version.major}.{version.minor}"
+    release = version.micro  # asyncpg reads 18.4 as 18.0.4
+    shown = f"PostgreSQL {version.major}.{release}"
     if version.major < min(_PATCHED):
         yield Finding("warning", "version", f"{shown} gets no repairs any more", "upgrade")
-    elif version.minor < _PATCHED.get(version.major, 0):
+    elif release < _PATCHED.get(version.major, 0):
         yield Finding(
             "warning", "version", f"{shown} lacks repairs of known holes in row-level security",
             f"update to {version.major}.{_PATCHED[version.major]} or newer",
