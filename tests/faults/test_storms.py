@@ -223,8 +223,13 @@ async def _taking_turns(acquire: Any, release: Any, workers: int, turns: int) ->
     return waits
 
 
-async def _flood(acquire: Any, release: Any, rate: int, seconds: float) -> tuple[list[float], int]:
-    """The waits of those served, and how many were shed, of ``rate`` callers per second."""
+async def _flood(
+    acquire: Any, release: Any, rate: int, seconds: float
+) -> tuple[list[float], int, float]:
+    """The waits of those served, and how many were shed, of ``rate`` callers per second.
+
+    And how long this process was kept from running at a time, which no deadline can prevent.
+    """
     waits: list[float] = []
     shed = 0
 
@@ -242,11 +247,13 @@ async def _flood(acquire: Any, release: Any, rate: int, seconds: float) -> tuple
 
     calls: list[asyncio.Task[None]] = []
     begun = time.perf_counter()
-    while (passed := time.perf_counter() - begun) < seconds:
+    late, before = 0.0, begun
+    while (passed := (now := time.perf_counter()) - begun) < seconds:
+        late, before = max(late, now - before), now
         calls += [asyncio.create_task(caller()) for _ in range(int(passed * rate) - len(calls))]
         await asyncio.sleep(0.002)
     await asyncio.gather(*calls)
-    return waits, shed
+    return waits, shed, late
 
 
 async def test_row_21_more_callers_than_connections(postgres_url: str, record: Record) -> None:
@@ -267,13 +274,13 @@ async def test_row_21_more_callers_than_connections(postgres_url: str, record: R
         return await pool.acquire(asyncio.get_running_loop().time() + 60)
 
     waits = await _taking_turns(acquire, release, workers, turns)
-    served, shed = await _flood(pool.acquire, release, rate, seconds)
+    served, shed, late = await _flood(pool.acquire, release, rate, seconds)
     pool._waiters = _LatestFirst()
     unfair = await _taking_turns(acquire, release, workers, turns)
     await backend.disconnect()
 
     bare = await asyncpg.create_pool(postgres_url, min_size=size, max_size=size)
-    bare_waits, bare_shed = await _flood(bare.acquire, bare.release, rate, seconds)
+    bare_waits, bare_shed, _ = await _flood(bare.acquire, bare.release, rate, seconds)
     await bare.close()
     ratio, unfair_ratio = (max(each) / statistics.mean(each) for each in (waits, unfair))
     record(
@@ -286,6 +293,6 @@ async def test_row_21_more_callers_than_connections(postgres_url: str, record: R
     )
     assert ratio <= 3
     assert shed > 0
-    assert max(served) <= patience + 0.2
+    assert max(served) <= patience + 0.2 + late
     assert unfair_ratio > 3
     assert max(bare_waits) > max(served)
