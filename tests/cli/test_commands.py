@@ -129,3 +129,24 @@ def test_the_password_may_stand_apart_from_the_url(monkeypatch: pytest.MonkeyPat
     assert read_config("sqlite:///org.db").backend == "sqlite"
     monkeypatch.setenv("HOLDFAST_URL", "postgresql://app@db/org")
     assert password("postgresql://app@db/org") == "apart"
+
+
+def test_a_restore_that_is_refused_makes_no_database(tmp_path: Path) -> None:
+    new, backup = tmp_path / "new.db", tmp_path / "org.backup"
+    url = f"sqlite:///{new}"
+    assert f"{backup} does not exist" in run("restore", str(backup), url=url, code=1)
+    backup.write_bytes(b"something else")
+    assert "org.backup.json: No such file" in run("restore", str(backup), url=url, code=1)
+    assert not new.exists()
+
+
+def test_an_error_is_one_line(tmp_path: Path) -> None:
+    far = tmp_path / ("a" * 100) / ("b" * 100) / "org.db"
+    said = run("status", url=f"sqlite:///{far}", code=1)
+    assert "does not exist" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_nobody_is_erased(sqlite_url: str) -> None:
+    said = run("tenant", "erase", "nobody", "--yes", url=sqlite_url)
+    assert said == "there are no rows of nobody\n"

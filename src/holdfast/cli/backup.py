@@ -40,8 +40,10 @@ def restore(
     """Fill an empty database from a backup, and compare the rows with its manifest."""
 
     async def run() -> Backup:
+        # First: connecting makes the database where it is a file.
+        found = await verify_backup(source)
         if verify:
-            return await verify_backup(source)
+            return found
         async with connected(url, load(extension)) as backend:
             return await backend.operations.restore(source)
 

@@ -68,6 +68,8 @@ async def make(engine: Engine, tables: Sequence[Table], target: Path) -> Backup:
 
 async def verify(source: Path) -> Backup:
     """The manifest, after a comparison with the file; `BackupError` if they differ."""
+    if not await asyncio.to_thread(source.is_file):
+        raise BackupError(f"{source} does not exist")
     try:
         found = Backup.model_validate_json(manifest_of(source).read_bytes())
         size, digest = await asyncio.to_thread(_digest, source)
