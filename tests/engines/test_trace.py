@@ -474,7 +474,7 @@ async def test_pools_of_one_name_are_added_up(shared_url: str, listener: Listene
 
 
 async def test_without_a_provider_nothing_is_told(backend: Any) -> None:
-    assert backend._core.engine._watch.telemetry is None
+    assert backend._core.engine._tally.telemetry is None
 
 
 def _run(code: str, directory: Path) -> str:

@@ -40,7 +40,7 @@ def restore(
     """Fill an empty database from a backup, and compare the rows with its manifest."""
 
     async def run() -> Backup:
-        # First: connecting makes the database where it is a file.
+        # First, though restoring does it again: connecting makes the database where it is a file.
         found = await verify_backup(source)
         if verify:
             return found

@@ -22,9 +22,9 @@ from holdfast.engines.base import (
     TransactionScope,
 )
 from holdfast.engines.figures import Histogram
+from holdfast.engines.tally import Tally
 from holdfast.engines.telemetry import Attributes, listening
 from holdfast.engines.transactions import Kind
-from holdfast.engines.watch import Watch
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -40,9 +40,9 @@ class _TracedSession:
 
     _block_name = "transaction"
 
-    def __init__(self, inner: Session, watch: Watch, commits: Histogram | None) -> None:
+    def __init__(self, inner: Session, tally: Tally, commits: Histogram | None) -> None:
         self._inner: Any = inner
-        self._watch = watch
+        self._tally = tally
         #: Where a write's seconds are those of its commit as well.
         self._commits = commits
 
@@ -56,35 +56,35 @@ class _TracedSession:
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> Coroutine[Any, Any, Row | None]:
         work = self._inner.get(statement, arguments)
-        return self._watch.call(statement, arguments, Kind.GET, None, work)
+        return self._tally.call(statement, arguments, Kind.GET, None, work)
 
     def fetch(
         self, statement: Statement, arguments: tuple[Any, ...], *, at_most: int
     ) -> Coroutine[Any, Any, Sequence[Row]]:
         work = self._inner.fetch(statement, arguments, at_most=at_most)
-        return self._watch.call(statement, arguments, Kind.FETCH, None, work)
+        return self._tally.call(statement, arguments, Kind.FETCH, None, work)
 
     def write(self, statement: Statement, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, None]:
         work = self._inner.write(statement, arguments)
-        return self._watch.call(statement, arguments, Kind.WRITE, self._commits, work)
+        return self._tally.call(statement, arguments, Kind.WRITE, self._commits, work)
 
     def execute(self, statement: Statement, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, int]:
         work = self._inner.execute(statement, arguments)
-        return self._watch.call(statement, arguments, Kind.EXECUTE, self._commits, work)
+        return self._tally.call(statement, arguments, Kind.EXECUTE, self._commits, work)
 
     def returning(
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> Coroutine[Any, Any, Sequence[Row]]:
         work = self._inner.returning(statement, arguments)
-        return self._watch.call(statement, arguments, Kind.RETURNING, self._commits, work)
+        return self._tally.call(statement, arguments, Kind.RETURNING, self._commits, work)
 
     async def stream(
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> AsyncIterator[Sequence[Row]]:
         """Timed from the first piece that is asked for to the end, the reader's own time with it:
         for so long it keeps its snapshot."""
-        watch, count = self._watch, 0
-        span = None if watch.telemetry is None else watch.telemetry.begin(statement)
+        tally, count = self._tally, 0
+        span = None if tally.telemetry is None else tally.telemetry.begin(statement)
         problem: BaseException | None = None
         begun = perf_counter()
         try:
@@ -100,25 +100,25 @@ class _TracedSession:
         finally:
             seconds = perf_counter() - begun
             if problem is None:
-                watch.done(statement.name, seconds, statement, arguments, rows=count)
+                tally.done(statement.name, seconds, statement, arguments, rows=count)
             else:
-                watch.failed(statement.name, seconds, problem, statement, arguments)
-            if watch.telemetry is not None:
-                watch.telemetry.end(span, statement, seconds, problem)
+                tally.failed(statement.name, seconds, problem, statement, arguments)
+            if tally.telemetry is not None:
+                tally.telemetry.end(span, statement, seconds, problem)
 
     async def atomically(self, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
         return await self._attempt(self._inner.atomically, work)
 
     async def _attempt(self, run: Any, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
         """Its statements are watched one by one, its attempts as one block."""
-        watch, name = self._watch, self._block_name
+        tally, name = self._tally, self._block_name
         raised: BaseException | None = None
         begun = left = perf_counter()
         inner: _TracedTransaction | None = None
 
         async def watched(session: TransactionScope) -> T:
             nonlocal raised, left, inner
-            inner = _TracedTransaction(session, watch)
+            inner = _TracedTransaction(session, tally)
             try:
                 value = await work(cast("TransactionScope", inner))
             except BaseException as error:
@@ -127,18 +127,18 @@ class _TracedSession:
             left = perf_counter()
             return value
 
-        with nullcontext() if watch.telemetry is None else watch.telemetry.block(name):
+        with nullcontext() if tally.telemetry is None else tally.telemetry.block(name):
             try:
                 value = cast("T", await run(watched))
             except BaseException as error:
                 seconds = perf_counter() - begun
                 if error is raised:
-                    watch.done(name, seconds)
+                    tally.done(name, seconds)
                 else:
-                    watch.failed(name, seconds, error)
+                    tally.failed(name, seconds, error)
                 raise
             ended = perf_counter()
-            watch.done(name, ended - begun)
+            tally.done(name, ended - begun)
             if self._commits is not None and not (inner and inner.abandoned):
                 self._commits.observe(ended - left)
             return value
@@ -151,14 +151,14 @@ class _TracedSession:
         self, name: str, scope: AbstractAsyncContextManager[TransactionScope]
     ) -> AsyncIterator[TransactionScope]:
         """What fails inside a block was counted there; its own failures are those of its ends."""
-        watch = self._watch
-        span = nullcontext() if watch.telemetry is None else watch.telemetry.block(name)
+        tally = self._tally
+        span = nullcontext() if tally.telemetry is None else tally.telemetry.block(name)
         with span:
             begun = left = perf_counter()
             inside = False
             try:
                 async with scope as session:
-                    inner = _TracedTransaction(session, watch)
+                    inner = _TracedTransaction(session, tally)
                     inside = True
                     yield cast("TransactionScope", inner)
                     inside = False
@@ -166,12 +166,12 @@ class _TracedSession:
             except BaseException as error:
                 seconds = perf_counter() - begun
                 if inside:
-                    watch.done(name, seconds)
+                    tally.done(name, seconds)
                 else:
-                    watch.failed(name, seconds, error)
+                    tally.failed(name, seconds, error)
                 raise
             ended = perf_counter()
-            watch.done(name, ended - begun)
+            tally.done(name, ended - begun)
             if self._commits is not None and not inner.abandoned:
                 self._commits.observe(ended - left)
 
@@ -181,8 +181,8 @@ class _TracedTransaction(_TracedSession):
 
     _block_name = "savepoint"
 
-    def __init__(self, inner: TransactionScope, watch: Watch) -> None:
-        super().__init__(inner, watch, None)
+    def __init__(self, inner: TransactionScope, tally: Tally) -> None:
+        super().__init__(inner, tally, None)
         self.abandoned = False
 
     def abandon(self) -> None:
@@ -207,20 +207,20 @@ class TracedEngine(_TracedSession):
         self._providers = (tracers, meters)
         #: In metrics, made up as the conventions want it.
         self.pool_name = _pool_name(identity)
-        watch = Watch(slow_seconds, None)
-        super().__init__(inner, watch, watch.commits)
+        tally = Tally(slow_seconds, None)
+        super().__init__(inner, tally, tally.commits)
 
     async def connect(self) -> None:
         await self._inner.connect()
         telemetry = listening(self._identity, *self._providers)
-        self._watch = Watch(self._slow_seconds, telemetry)
-        self._commits = self._watch.commits
+        self._tally = Tally(self._slow_seconds, telemetry)
+        self._commits = self._tally.commits
         if telemetry is not None:
             telemetry.attach(self)
 
     async def close(self) -> None:
-        if self._watch.telemetry is not None:
-            self._watch.telemetry.detach(self)
+        if self._tally.telemetry is not None:
+            self._tally.telemetry.detach(self)
         await self._inner.close()
 
     async def atomically(
@@ -240,7 +240,7 @@ class TracedEngine(_TracedSession):
         return self._block("snapshot", self._inner.snapshot())
 
     def stats(self) -> EngineStats:
-        return self._watch.added_to(self._inner.stats())
+        return self._tally.added_to(self._inner.stats())
 
 
 def traced(engine: Engine, slow_seconds: float, identity: Attributes) -> Engine:

@@ -19,7 +19,7 @@ from holdfast.engines.figures import BOUNDS, Histogram, SlowStatement, Statement
 from holdfast.engines.telemetry import Telemetry
 from holdfast.engines.transactions import Kind
 
-__all__ = ["Watch"]
+__all__ = ["Tally"]
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ logger = logging.getLogger("holdfast.slow")
 LATEST, LINES = 100, 10
 
 
-class Watch:
+class Tally:
     """What was seen of one engine since it was connected."""
 
     def __init__(self, slow_seconds: float, telemetry: Telemetry | None) -> None:
