@@ -18,6 +18,7 @@ import asyncpg
 from holdfast import PersistenceBackend, PersistenceError, create_backend
 
 from ..conformance.test_work import task
+from .scorecard import SEED
 
 __all__ = ["main"]
 
@@ -79,7 +80,7 @@ class Bare:
 async def main(url: str, who: str, count: int, workers: int, kind: str) -> dict[str, Any]:
     outcomes: Counter[str] = Counter()
     errors: Counter[str] = Counter()
-    chance = random.Random(who)
+    chance = random.Random(f"{SEED} {who}")
     left = iter(range(count))
 
     async def once(calls: list[Any], key: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
+import signal
 from collections import Counter
 
 from holdfast import create_backend
 from holdfast.testing.databases import connected
 
+from ..forked import Child
 from .scorecard import Ledger, Record, sized
 
 GROUP = 5
@@ -76,24 +76,17 @@ async def _kill_writers(url: str, kills: int, mode: str) -> Ledger:
     program = _WRITER.replace("GROUP", str(GROUP))
     writers = []
     for _ in range(kills):  # all are started before the first is needed: starting takes longest
-        writer = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", program, url, mode,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        writers.append(writer)
+        writers.append(await Child.start(program, url, mode))
     for writer in writers:
-        assert writer.stdout is not None
         assert await writer.stdout.readline() == b"ready\n"
     for writer in writers:
-        assert writer.stdout is not None
-        assert writer.stdin is not None
-        writer.stdin.write(b"go\n")
+        writer.tell("go")
         for _ in range(sized(150, 400)):
             ledger.acked.add((await writer.stdout.readline()).decode().strip())
         writer.kill()
-        rest = await writer.stdout.read()
+        code, rest = await writer.wait()
+        assert code == -signal.SIGKILL
         ledger.acked.update(line for line in rest.decode().split("\n")[:-1] if line)
-        await writer.wait()
     return ledger
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from holdfast import OutcomeUnknownError, PersistenceError, create_backend
 from holdfast.testing import PostgresCluster
 
 from ..conformance.test_records import cost
+from ..forked import Child
 from .scorecard import Ledger, Record, sized
 
 WRITERS = 32
@@ -105,17 +106,14 @@ async def _kill_writers(url: str, kills: int, mode: str) -> tuple[Ledger, list[s
     path = Path(url.removeprefix("sqlite:///"))
     ledger, integrity = Ledger(), []
     for _ in range(kills):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _WRITER, url, mode, stdout=asyncio.subprocess.PIPE
-        )
-        assert process.stdout is not None
+        process = await Child.start(_WRITER, url, mode)
         for _ in range(sized(300, 600)):
             line = await process.stdout.readline()
             ledger.acked.add(line.decode().strip())
         process.kill()
-        rest = await process.stdout.read()
+        code, rest = await process.wait()
+        assert code == -signal.SIGKILL
         ledger.acked.update(line for line in rest.decode().split("\n")[:-1] if line)
-        await process.wait()
         with closing(sqlite3.connect(path)) as connection:
             integrity.append(connection.execute("PRAGMA integrity_check").fetchone()[0])
     assert set(integrity) == {"ok"}

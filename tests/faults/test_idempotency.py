@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import sys
+import signal
 from typing import Any
 
 from holdfast import IdempotencyOutcome, PersistenceBackend, create_backend
 from holdfast.testing.databases import connected
 
 from ..conformance.test_records import cost
+from ..forked import Child
 from .scorecard import Record, sized
 
 CALLERS = 50
@@ -143,14 +144,11 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 async def _dies(url: str, key: str, where: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _CALLER, url, key, where, _response("10 EUR", "died"),
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
+    process = await Child.start(_CALLER, url, key, where, _response("10 EUR", "died"))
     assert await process.stdout.readline() == b"here\n"
     process.kill()
-    await process.wait()
+    code, _ = await process.wait()
+    assert code == -signal.SIGKILL
 
 
 async def test_row_38_the_caller_dies(shared_url: str, record: Record) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 
 from holdfast import create_backend
 from holdfast.testing.databases import connected
 
+from ..forked import Child
 from .scorecard import SEED, Ledger, Record, sized
 
 GROUP = 3
@@ -45,6 +45,7 @@ def leak():
         del held[-2:]
 
 async def main(url, mode, seed):
+    os.close(2)  # where it would say what it had no memory for
     random.seed(seed)
     errors_left = 1 if mode == "careless" else random.randrange(1, 6)
     backend = create_backend(url)
@@ -86,23 +87,16 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def _starve_writers(url: str, count: int, mode: str) -> tuple[Ledger, int]:
+async def _starve_writers(url: str, numbers: range, mode: str) -> tuple[Ledger, int]:
     """Let each writer use up its memory until it ends; the number of those that hung instead."""
     ledger, hung = Ledger(), 0
     program = _WRITER.replace("GROUP", str(GROUP))
     writers = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", program, url, mode, f"{SEED} {mode} {number}",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,  # where it says what it had no memory for
-        )
-        for number in range(count)
-    ]  # fmt: skip
+        await Child.start(program, url, mode, f"{SEED} {mode} {number}") for number in numbers
+    ]
     for writer in writers:
-        assert writer.stdout is not None
-        assert writer.stdin is not None
         assert await writer.stdout.readline() == b"ready\n"
-        writer.stdin.write(b"go\n")
+        writer.tell("go")
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 lines = await writer.stdout.read()
@@ -110,7 +104,8 @@ async def _starve_writers(url: str, count: int, mode: str) -> tuple[Ledger, int]
             hung += 1
             writer.kill()
             lines = b""
-        assert await writer.wait() != 0
+        code, _ = await writer.wait()
+        assert code != 0
         for line in lines.decode().split("\n")[:-1]:
             outcome, key = line.split(" ")
             into = {"acked": ledger.acked, "refused": ledger.refused, "unknown": ledger.unknown}
@@ -135,7 +130,8 @@ async def test_row_8_the_client_is_out_of_memory(shared_url: str, record: Record
     writers = sized(2, 50)
     ledger, hung = Ledger(), 0
     for begun in range(0, writers, AT_ONCE):
-        part, hanging = await _starve_writers(shared_url, min(AT_ONCE, writers - begun), "careful")
+        numbers = range(begun, min(begun + AT_ONCE, writers))
+        part, hanging = await _starve_writers(shared_url, numbers, "careful")
         ledger.acked |= part.acked
         ledger.refused |= part.refused
         ledger.unknown |= part.unknown
@@ -143,7 +139,7 @@ async def test_row_8_the_client_is_out_of_memory(shared_url: str, record: Record
     stored, halves = await _look(shared_url)
     verdict = ledger.verdict(stored)
 
-    control, _ = await _starve_writers(shared_url, sized(1, 5), "careless")
+    control, _ = await _starve_writers(shared_url, range(sized(1, 5)), "careless")
     control_stored, _ = await _look(shared_url)
     lost = control.verdict(control_stored)["lost"]
     record(

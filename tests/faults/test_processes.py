@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,13 +13,18 @@ import pytest
 from holdfast import create_backend, migrations
 from holdfast.migrations import history
 
+from ..forked import Child
 from .scorecard import Record, sized
 
-_MIGRATE = """
-import asyncio, sys, time
-from holdfast import create_backend
-from holdfast.migrations import runner
+#: The exit code of a process that was told that it could not migrate.
+FAILED = 3
 
+_MIGRATE = f"""
+import asyncio, itertools, sys, time
+from holdfast import MigrationError, create_backend
+from holdfast.migrations import Chain, runner
+
+FAILED = {FAILED}
 moment = 0.0
 
 async def main(url, mode):
@@ -33,40 +37,38 @@ async def main(url, mode):
             time.sleep(60)
         runner.command.upgrade = slow
     if mode == "unlocked":
-        run, look = runner._run, runner._stands_at_head
+        run, look, looks = runner.run, Chain.stands_at_head, itertools.count(1)
         async def unlocked(engine, work, *, exclusive=False):
             return await run(engine, work, exclusive=False)
-        def slow(connection):
-            found = look(connection)
-            time.sleep(max(0.0, moment - time.time()))  # by then all have looked
+        def slow(chain, connection):
+            found = look(chain, connection)
+            if next(looks) == 2:  # what it does next, it would do under the lock
+                time.sleep(max(0.0, moment - time.time()))  # by then all have looked
             return found
-        runner._run, runner._stands_at_head = unlocked, slow
+        runner.run, Chain.stands_at_head = unlocked, slow
     backend = create_backend(url)
     await backend.connect()
     print("ready", flush=True)
     moment = float(sys.stdin.readline())
-    await backend.migrate()
+    try:
+        await backend.migrate()
+    except MigrationError:
+        sys.exit(FAILED)
     await backend.disconnect()
 
 asyncio.run(main(sys.argv[1], sys.argv[2]))
 """
 
 
-async def _migrator(url: str, mode: str) -> asyncio.subprocess.Process:
-    worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _MIGRATE, url, mode,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    assert worker.stdout is not None
-    await worker.stdout.readline()
+async def _migrator(url: str, mode: str) -> Child:
+    worker = await Child.start(_MIGRATE, url, mode)
+    assert await worker.stdout.readline() == b"ready\n"
     return worker
 
 
-def _go(worker: asyncio.subprocess.Process) -> None:
-    assert worker.stdin is not None
+def _go(worker: Child) -> None:
     # The control's processes wait for this moment between looking and working.
-    worker.stdin.write(f"{time.time() + sized(2, 5)}\n".encode())
+    worker.tell(f"{time.time() + sized(2, 5)}")
 
 
 async def _migrate_at_once(url: str, processes: int, mode: str, *, victim: bool) -> list[int]:
@@ -75,7 +77,6 @@ async def _migrate_at_once(url: str, processes: int, mode: str, *, victim: bool)
     if victim:
         killed = await _migrator(url, "victim")
         _go(killed)
-        assert killed.stdout is not None
         assert await killed.stdout.readline() == b"inside\n"
     for worker in workers:
         _go(worker)
@@ -83,8 +84,7 @@ async def _migrate_at_once(url: str, processes: int, mode: str, *, victim: bool)
         await asyncio.sleep(0.3)
         killed.kill()
         await killed.wait()
-    await asyncio.gather(*(worker.communicate() for worker in workers))
-    return [worker.returncode or 0 for worker in workers]
+    return [code for code, _ in await asyncio.gather(*(worker.wait() for worker in workers))]
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
@@ -101,7 +101,7 @@ async def test_row_23_many_processes_migrate_at_once(
     await backend.downgrade("base")
     await backend.disconnect()
     control = await _migrate_at_once(url, processes, "unlocked", victim=False)
-    failed = sum(code != 0 for code in control)
+    failed = control.count(FAILED)
     record(
         23,
         f"{processes} processes migrate, {engine}",
@@ -113,6 +113,7 @@ async def test_row_23_many_processes_migrate_at_once(
     assert revision == migrations.head() == history()[0].revision
     assert drift == []
     assert failed > 0
+    assert set(control) <= {0, FAILED}
 
 
 _WRITE = """
@@ -167,21 +168,15 @@ print(errors)
 
 async def _write_at_once(program: str, where: str, processes: int, seconds: float) -> list[int]:
     workers = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", program, where, f"w{number}", str(seconds),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )
-        for number in range(processes)
-    ]  # fmt: skip
+        await Child.start(program, where, f"w{number}", str(seconds)) for number in range(processes)
+    ]
     for worker in workers:
-        assert worker.stdout is not None
         await worker.stdout.readline()
     for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write(b"go\n")
-    outputs = [(await worker.communicate())[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0] * processes
-    return [int(output) for output in outputs]
+        worker.tell("go")
+    ends = [await worker.wait() for worker in workers]
+    assert [code for code, _ in ends] == [0] * processes
+    return [int(output) for _, output in ends]
 
 
 async def test_row_26_processes_write_to_one_file(sqlite_url: str, record: Record) -> None:

@@ -6,7 +6,6 @@ They are started once and run many races: a process takes longer to start than m
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from multiprocessing.synchronize import Barrier
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from holdfast import PersistenceBackend, create_backend
+
+from ..forked import forks
 
 __all__ = ["PROCESSES", "Race", "Racer", "Racers", "winners"]
 
@@ -46,9 +47,7 @@ class Racers:
     """The processes. Leaving the context ends them."""
 
     def __enter__(self) -> Self:
-        context = multiprocessing.get_context("forkserver")
-        # What each process would spend a second on; the tests' modules import pytest.
-        context.set_forkserver_preload(["holdfast.backend", "asyncpg", "pytest"])
+        context = forks()
         self._barrier = context.Barrier(PROCESSES)
         self._pipes: list[Connection[Any, Any]] = []
         self._processes = []
