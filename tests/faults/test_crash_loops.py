@@ -81,7 +81,7 @@ async def _kill_writers(url: str, kills: int, mode: str) -> Ledger:
         assert await writer.stdout.readline() == b"ready\n"
     for writer in writers:
         writer.tell("go")
-        for _ in range(sized(150, 400)):
+        for _ in range(150):
             ledger.acked.add((await writer.stdout.readline()).decode().strip())
         writer.kill()
         code, rest = await writer.wait()

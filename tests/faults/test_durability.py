@@ -107,7 +107,7 @@ async def _kill_writers(url: str, kills: int, mode: str) -> tuple[Ledger, list[s
     ledger, integrity = Ledger(), []
     for _ in range(kills):
         process = await Child.start(_WRITER, url, mode)
-        for _ in range(sized(300, 600)):
+        for _ in range(300):
             line = await process.stdout.readline()
             ledger.acked.add(line.decode().strip())
         process.kill()

@@ -213,6 +213,8 @@ ALLOWED: dict[Isolation, set[str]] = {
 async def test_row_37_isolation(shared_url: str, level: Isolation, record: Record) -> None:
     engine = shared_url.split(":")[0]
     count = sized(600, 100_000)
+    if engine == "sqlite" and level != "serializable":
+        count = sized(600, 10_000)  # by whatever name, its transactions are serial
     async with _lists(shared_url) as backend:
         history = History(backend, append, cancelled=0.1, level=level)
         found = await history.run(count)

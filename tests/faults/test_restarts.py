@@ -33,6 +33,8 @@ from ..conformance.test_records import cost
 from .scorecard import FULL, SEED, Record, sized
 
 WORKERS = 12
+#: Of the control, which shares the machine.
+BARE_WORKERS = 4 if FULL else 12
 STEPS = 5
 SECONDS = float(sized(3, 600))
 BETWEEN = (5.0, 40.0) if FULL else (0.9, 1.2)
@@ -221,6 +223,7 @@ async def test_row_16_the_server_is_restarted_again_and_again(record: Record) ->
             async with asyncio.TaskGroup() as group:
                 for worker in range(WORKERS):
                     group.create_task(_work(_workflow, backend, careful, over, f"w{worker}"))
+                for worker in range(BARE_WORKERS):
                     group.create_task(_work(_bare_workflow, pool, bare, over, f"w{worker}"))
                 kills = await _restart_again_and_again(cluster)
                 over.set()
