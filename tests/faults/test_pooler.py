@@ -50,7 +50,7 @@ async def test_row_22_two_processes_behind_pgbouncer(record: Record) -> None:
     if other := os.environ.get("HOLDFAST_PGBOUNCER_124"):
         programs.append(other)
     count, control_count = sized(400, 50_000), sized(100, 4_000)
-    measured, broken, bare, failures = [], [], [], []
+    measured, broken, reasons, bare, failures = [], [], [], [], []
     with PostgresCluster.create() as cluster:
         async with connected(create_backend(cluster.url())):
             pass
@@ -59,7 +59,7 @@ async def test_row_22_two_processes_behind_pgbouncer(record: Record) -> None:
             newer = tuple(map(int, pooler.version.split("."))) >= (1, 21)
             forgets = SETTINGS | ({"max_prepared_statements": "0"} if newer else {})
             with pooler, PgBouncer(cluster, program=program, settings=forgets) as forgetful:
-                (total, errors), (control, _), (driver, _) = await _run(
+                (total, errors), (control, refused), (driver, _) = await _run(
                     (pooler.through(cluster.url()), count, "holdfast"),
                     # The control takes the pooler for a server.
                     (f"{forgetful.through(cluster.url())}&pooler=none", control_count, "holdfast"),
@@ -67,6 +67,7 @@ async def test_row_22_two_processes_behind_pgbouncer(record: Record) -> None:
                 )
                 measured.append(f"{pooler.version}: {_text(total)}")
                 broken.append(control)
+                reasons.append(refused)
                 bare.append(driver)
                 if total["wrong"] or total["failed"] or sum(total.values()) != count:
                     failures.append((pooler.version, total, errors))
@@ -79,6 +80,8 @@ async def test_row_22_two_processes_behind_pgbouncer(record: Record) -> None:
     )
     assert not failures
     assert all(total["wrong"] + total["failed"] > 0 for total in broken)
+    # A prepared statement that is there already, or that is not.
+    assert all("42P05" in "".join(texts) or "26000" in "".join(texts) for texts in reasons)
 
 
 def _text(total: Counter[str]) -> str:

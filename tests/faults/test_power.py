@@ -90,9 +90,19 @@ def _stored(place: Path) -> set[str] | None:
 
 
 async def _cut_power(
-    shims: Shims, template: bytes, place: Path, states: int, options: str, pragma: str = ""
+    shims: Shims,
+    template: bytes,
+    place: Path,
+    states: int,
+    options: str,
+    pragma: str = "",
+    *,
+    lying: bool = False,
 ) -> _Cuts:
-    """Run the writer, then look at ``states`` moments of its journal, half of them torn."""
+    """Run the writer, then look at ``states`` moments of its journal, half of them torn.
+
+    A ``lying`` disk does nothing when it is told to sync the database.
+    """
     live, after = place / "live", place / "after"
     live.mkdir(parents=True)
     after.mkdir()
@@ -112,11 +122,12 @@ async def _cut_power(
     acked: list[str] = []
     safe = 0
     for number, entry in enumerate(entries):
+        synced = entry.what == "sync" and entry.name == "org.db"
         if entry.name == "acks":
             acked += entry.data.decode().split()
-        elif entry.name != "org.db-checkpoint":
+        elif entry.name != "org.db-checkpoint" and not (synced and lying):
             disk.apply(entry)
-        if entry.what == "sync" and entry.name == "org.db":
+        if synced:
             safe = len(acked)
         for _ in range(moments.count(number)):
             cuts.states += 1
@@ -181,11 +192,15 @@ async def test_row_5_the_power_is_cut_in_the_relaxed_mode(
     relaxed = f"{_WAL}&synchronous=normal"
     cuts = await _cut_power(shims, template, tmp_path / "normal", states, relaxed)
     off = await _cut_power(shims, template, tmp_path / "off", sized(40, 500), _WAL, "OFF")
+    lied = await _cut_power(
+        shims, template, tmp_path / "lying", sized(40, 500), relaxed, lying=True
+    )
     record(
         5,
         "SQLite power cut, synchronous=normal",
         f"{cuts}, {cuts.early} of what a checkpoint had moved",
-        f"OFF: {off}, {off.early} of what a checkpoint had moved",
+        f"OFF: {off}; a disk that lies about syncs: {lied}, {lied.early} of what was moved",
     )
     assert (cuts.corrupt, cuts.early, cuts.alarms) == (0, 0, 0)
     assert off.corrupt > 0
+    assert lied.early > 0

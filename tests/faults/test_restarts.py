@@ -241,7 +241,7 @@ async def test_row_16_the_server_is_restarted_again_and_again(record: Record) ->
         f"{len(bare.done):,}",
     )
     assert set(verdict.values()) == {0}
-    assert workflows >= sized(WORKERS, 20_000)
+    assert workflows * STEPS >= sized(WORKERS, 20_000)
     assert careful.unknown + careful.away > 0
     assert doubled > 0
     assert wrong > 0

@@ -7,6 +7,7 @@ import copy
 import io
 import logging
 import pickle
+import socket
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,7 +18,12 @@ import asyncpg
 import pytest
 from pydantic import BaseModel
 
-from holdfast import PersistenceConfig, PostgresConfig, create_backend
+from holdfast import (
+    PersistenceConfig,
+    PersistenceConnectionError,
+    PostgresConfig,
+    create_backend,
+)
 from holdfast.testing import PostgresCluster
 
 from .scorecard import Record
@@ -66,10 +72,9 @@ BAD_URLS = [
     f"postgresql://app:{CANARY}#@127.0.0.1/org",
 ]
 
-#: Refused, black hole, no TLS where it is demanded, no such host, no such socket.
+#: Refused, no such host, no such socket, no such certificate.
 UNREACHABLE = [
     f"postgresql://app:{CANARY}@127.0.0.1:1/org?connect_timeout_seconds=1",
-    f"postgresql://app:{CANARY}@127.0.0.1:1/org?sslmode=verify-full&connect_timeout_seconds=1",
     f"postgresql://app:{CANARY}@no-such-host.invalid/org?connect_timeout_seconds=1",
     f"postgresql://app:{CANARY}@/org?host=/no/such/directory",
     f"postgresql://app:{CANARY}@127.0.0.1:1/org?sslmode=verify-ca&sslrootcert=/no/such/file",
@@ -77,7 +82,15 @@ UNREACHABLE = [
 
 
 @asynccontextmanager
-async def _strict_server() -> AsyncIterator[str]:
+async def _black_hole() -> AsyncIterator[str]:
+    """Who listens, and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        yield f"postgresql://app:{CANARY}@127.0.0.1:{port}/org?connect_timeout_seconds=0.5"
+
+
+@asynccontextmanager
+async def _strict_server() -> AsyncIterator[tuple[PostgresCluster, str]]:
     """A server that wants a password, and knows another one."""
     with PostgresCluster.create() as cluster:
         cluster.psql("CREATE ROLE app LOGIN PASSWORD 'another one'")
@@ -87,7 +100,7 @@ async def _strict_server() -> AsyncIterator[str]:
             "local all all trust\n"
         )
         cluster.psql("SELECT pg_reload_conf()")
-        yield f"postgresql://app:{CANARY}@127.0.0.1:{cluster.port}/postgres"
+        yield cluster, f"postgresql://app:{CANARY}@127.0.0.1:{cluster.port}/postgres"
 
 
 async def _connect(url: str) -> BaseException:
@@ -153,11 +166,19 @@ async def test_row_35_a_password_is_seen_nowhere(
 
     for url in UNREACHABLE:
         texts[url] = shown(await _connect(url))
-    async with _strict_server() as url:
-        texts["wrong password"] = shown(await _connect(url))
-        texts["no such database"] = shown(await _connect(url.replace("/postgres", "/nowhere")))
+    async with _black_hole() as url:
+        texts["black hole"] = shown(await _connect(url))
+    async with _strict_server() as (cluster, url):
         allowed = url.replace("app:", "postgres:")
-        backend = create_backend(allowed)
+        nowhere = allowed.removesuffix("/postgres") + "/nowhere"
+        for name, path, why in (
+            ("wrong password", url, "28P01"),
+            ("no such database", nowhere, "3D000"),
+            ("no TLS where it is demanded", f"{url}?sslmode=require", "TLS"),
+        ):
+            texts[name] = shown(error := await _connect(path))
+            assert why in str(error)
+        backend = create_backend(f"{allowed}?pool_timeout_seconds=1")
         await backend.connect()
         texts["connected"] = repr(backend) + repr(backend.get_db()) + repr(backend.stats())
         failing: list[Callable[[], Any]] = [
@@ -168,7 +189,12 @@ async def test_row_35_a_password_is_seen_nowhere(
                 texts[f"call {number}"] = repr(await call())
             except Exception as error:
                 texts[f"call {number}"] = shown(error)
+        cluster.kill()
+        with pytest.raises(PersistenceConnectionError) as gone:
+            await backend.tasks.get("t")
+        texts["server gone"] = shown(gone.value)
         await backend.disconnect()
+    assert any(entry.name.startswith("holdfast") for entry in caplog.records)
     texts["log"] = caplog.text + stream.getvalue()
     texts["log records"] = "".join(repr(vars(entry)) for entry in caplog.records)
     logging.getLogger().removeHandler(handler)

@@ -175,6 +175,7 @@ async def test_row_36_a_server_that_is_not_the_one(record: Record, tmp_path: Pat
     assert len(refused) == len(said) == 5
     assert not leaked
     assert not [why for why in said.values() if INJECTED in str(why) or PASSWORD in str(why)]
+    assert "offers no TLS, which ssl_mode=verify-full demands" in str(said["TLS off"])
     assert "28P01" not in str(said["error before TLS"])
     assert plain == [None, None]
     assert b"postgres" in prefer.read

@@ -60,6 +60,8 @@ def explain(config: PostgresConfig, error: Exception, seconds: float) -> str:
         if is_poolers_refusal(error):
             return "a pooler refused the session's settings; pooler='none' is not true of it"
         return str(translate(error, None))
+    if isinstance(error, ConnectionError) and "SSL upgrade" in str(error):  # asyncpg's own
+        return f"the server offers no TLS, which ssl_mode={config.effective_ssl_mode} demands"
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return type(error).__name__
