@@ -108,6 +108,7 @@ async def test_whatever_comes_first(empty_postgres_url: str, prefix: str, order:
     assert await backend.for_tenant("other").tasks.get("a") is None
     assert (await backend.status()).tables["tasks"].rows == 1
     assert (await backend.for_tenant("other").status()).tables["tasks"].rows == 0
+    assert backend.stats().errors == {"TenantIsolationError": 2}  # one for each look
     assert await backend.recorded_tables() == []
     assert await backend.health_check()
     assert await backend.schema_drift() == []
@@ -162,6 +163,26 @@ async def test_the_app_never_writes_to_the_table_of_revisions(
         (f"{prefix}_app", "SELECT"),
         (f"{prefix}_readonly", "SELECT"),
     ]
+
+
+async def test_a_refusal_names_the_tables_and_stays_short(
+    empty_postgres_url: str, prefix: str
+) -> None:
+    await _migrate(empty_postgres_url)
+    await _make(empty_postgres_url, prefix)
+    await run_sql(
+        empty_postgres_url,
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {prefix}_app",
+        "ALTER TABLE tasks DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE messages DISABLE ROW LEVEL SECURITY",
+    )
+    url = f"{_as(empty_postgres_url, f'{prefix}_app')}?row_security=required"
+    with pytest.raises(TenantIsolationError) as refused:
+        await create_backend(url).connect()
+    assert "there is no row-level security on messages, tasks" in str(refused.value)
+    every = "the role may use REFERENCES, TRIGGER, TRUNCATE, which no policy looks at, on a"
+    assert every in str(refused.value)
+    assert str(refused.value).count(";") == 1
 
 
 async def test_a_view_on_views_is_seen_however_deep(empty_postgres_url: str, prefix: str) -> None:

@@ -181,15 +181,13 @@ class Backend(PersistenceBackend):
         engine = self._engine()
         about = await engine.describe()
         sizes = await engine.table_bytes()
-        tables = {}
         declared = [
             table for chain in self._core.chains for table in chain.metadata.tables.values()
         ]
-        for table in sorted(declared, key=lambda table: table.name):
-            if table.name in sizes:
-                tables[table.name] = TableStatus(
-                    await self._count(engine, table), sizes[table.name]
-                )
+        there = sorted(
+            (table for table in declared if table.name in sizes), key=lambda table: table.name
+        )
+        rows = await self._count(engine, there)
         return Status(
             **about,
             revision=await migrations.current(engine),
@@ -198,18 +196,25 @@ class Backend(PersistenceBackend):
                 chain.name: ExtensionStatus(await migrations.current(engine, chain), chain.head())
                 for chain in self._core.chains[1:]
             },
-            tables=tables,
+            tables={name: TableStatus(count, sizes[name]) for name, count in rows.items()},
             stats=engine.stats(),
         )
 
-    async def _count(self, engine: Engine, table: Table) -> int:
+    async def _count(self, engine: Engine, tables: Sequence[Table]) -> dict[str, int]:
         """The rows of all tenants; of this one where the database shows its role no others."""
-        all_rows, own_rows = _counts(table)
-        try:
-            row = await engine.get(all_rows, ())
-        except TenantIsolationError:
-            row = await engine.get(own_rows, (self._tenant,))
-        return row[0] if row else 0
+        found, confined = {}, False
+        for table in tables:
+            all_rows, own_rows = _counts(table)
+            row = None
+            if not confined:
+                try:
+                    row = await engine.get(all_rows, ())
+                except TenantIsolationError:
+                    confined = True
+            if confined:
+                row = await engine.get(own_rows, (self._tenant,))
+            found[table.name] = row[0] if row else 0
+        return found
 
     async def schema_drift(self) -> Sequence[str]:
         return await migrations.check(self._engine(), self._core.chains)

@@ -45,7 +45,7 @@ FROM pg_roles r WHERE r.rolname = current_user
 """  # noqa: S608
 
 # Views run with the rights of their owners, and what they show is found through their rules.
-#: One row for each way round the policies, as a text that names it.
+#: One row for each kind of way round the policies, as a text that names them.
 PROBLEMS = f"""
 {_OURS}
 , reads AS (
@@ -83,14 +83,16 @@ SELECT 'the role may ' || string_agg(may, ', ') FROM (
   AND pg_has_role(oid, 'MEMBER')
 ) AS powers HAVING count(*) > 0
 UNION ALL
-SELECT 'the table ' || relname || ' has no row-level security' FROM ours WHERE NOT relrowsecurity
+SELECT 'there is no row-level security on ' || string_agg(relname, ', ' ORDER BY relname)
+FROM ours WHERE NOT relrowsecurity HAVING count(*) > 0
 UNION ALL
-SELECT 'the table ' || relname || ' has no policy {NAME}, or a changed one' FROM ours
-WHERE relrowsecurity AND NOT EXISTS (
+SELECT 'the policy {NAME} is missing or changed on ' || string_agg(relname, ', ' ORDER BY relname)
+FROM ours WHERE relrowsecurity AND NOT EXISTS (
   SELECT FROM pg_policy WHERE polrelid = ours.oid AND polname = '{NAME}'
   AND polpermissive AND polcmd = '*' AND polroles = '{{0}}'
   AND pg_get_expr(polqual, polrelid) = $condition${CONDITION}$condition$
   AND pg_get_expr(polwithcheck, polrelid) = $condition${CONDITION}$condition$)
+HAVING count(*) > 0
 UNION ALL
 SELECT 'the table ' || relname || ' has a further policy that lets rows through, ' || polname
 FROM ours JOIN pg_policy ON polrelid = ours.oid
@@ -98,10 +100,13 @@ WHERE polpermissive AND polname <> '{NAME}'
 AND (polroles = '{{0}}' OR EXISTS (
   SELECT FROM unnest(polroles) AS role WHERE pg_has_role(role, 'MEMBER')))
 UNION ALL
-SELECT 'the role may use ' || string_agg(privilege, ', ' ORDER BY privilege) || ' on ' || relname
-  || ', which no policy looks at'
-FROM ours CROSS JOIN unnest(ARRAY['TRUNCATE', 'REFERENCES', 'TRIGGER']) AS privilege
-WHERE has_table_privilege(ours.oid, privilege) GROUP BY relname
+SELECT 'the role may use ' || may || ', which no policy looks at, on '
+  || string_agg(relname, ', ' ORDER BY relname)
+FROM (
+  SELECT relname, string_agg(privilege, ', ' ORDER BY privilege) AS may
+  FROM ours CROSS JOIN unnest(ARRAY['TRUNCATE', 'REFERENCES', 'TRIGGER']) AS privilege
+  WHERE has_table_privilege(ours.oid, privilege) GROUP BY relname
+) AS rights GROUP BY may
 UNION ALL
 SELECT DISTINCT 'the view ' || oid::regclass || ' reads with the rights of its owner'
 FROM views WHERE relkind = 'v' AND leaks
