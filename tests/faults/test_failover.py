@@ -172,6 +172,9 @@ async def test_row_17_a_server_that_became_read_only_is_left(record: Record) -> 
         await asyncio.to_thread(new.promote)
         # The old primary lives on, and refuses writes.
         old.psql("ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()")
+        async with asyncio.timeout(10):  # it reads its settings when it comes to it
+            while old.psql("SHOW default_transaction_read_only") != "on":  # noqa: ASYNC110 - a server
+                await asyncio.sleep(0.01)
         begun = time.perf_counter()
         async with asyncio.timeout(10):
             while True:
