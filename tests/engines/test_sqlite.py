@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from holdfast import (
+    DatabaseCorruptError,
     PersistenceConnectionError,
     PoolTimeoutError,
     QueryTimeoutError,
@@ -254,6 +255,29 @@ async def test_a_database_that_is_damaged(tmp_path: Path) -> None:
         await backend.connect()
         await backend.tasks.list_tasks()
     await backend.disconnect()
+
+
+async def test_damage_that_the_driver_cannot_decode(tmp_path: Path) -> None:
+    """Of a name in the schema, which SQLite quotes; and of a value."""
+    path = tmp_path / "org.db"
+    async with opened(path) as backend:
+        await backend.tasks.save(task("t", title="as it was written"))
+    sound = path.read_bytes()
+    path.write_bytes(sound.replace(b"CREATE TABLE tasks", b"CREATE TAB\xf4E tasks"))
+    backend = SQLitePersistenceBackend(SQLiteConfig(path=str(path)))
+    with pytest.raises(DatabaseCorruptError, match=r"cannot open .* is damaged"):
+        await backend.connect()
+    path.write_bytes(sound.replace(b"as it was written", b"as it was writt\xf4n"))
+    await backend.connect()
+    for read in (backend.tasks.get("t"), backend.tasks.list_tasks(), _in_transaction(backend)):
+        with pytest.raises(DatabaseCorruptError, match=r"tasks\..*is damaged"):
+            await read
+    await backend.disconnect()
+
+
+async def _in_transaction(backend: SQLitePersistenceBackend) -> None:
+    async with backend.transaction() as tx:
+        await tx.tasks.get("t")
 
 
 MOUNTS = """\

@@ -146,7 +146,6 @@ async def test_row_30_the_database_is_damaged(tmp_path: Path, record: Record) ->
     path = tmp_path / "org.db"
     found: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
     errors: Counter[str] = Counter()
-    silent = 0
     for number in range(sized(60, 500)):
         kind = list(kinds)[number % len(kinds)]
         kinds[kind]().put(path)
@@ -157,12 +156,11 @@ async def test_row_30_the_database_is_damaged(tmp_path: Path, record: Record) ->
             errors[type(error).__name__] += 1
             continue
         verdict = _verdict(rows, states)
-        if verdict == "wrong rows" and kind == "page bit" and await _doctor_objects(path):
-            verdict = "found by the doctor"
+        silent = verdict in ("one value", "one key") and _bit_changed(rows, states[-1])
+        if verdict not in ("correct", "an earlier commit") and not silent:
+            # A bit that orders or connects rows: one row's value may be another's.
+            verdict = "found by the doctor" if await _doctor_objects(path) else "wrong rows"
         found[kind][verdict] += 1
-        if verdict in ("one value", "one key"):
-            assert _bit_changed(rows, states[-1])
-            silent += 1
     reads_on, unmarked = Counter[str](), Counter[str]()
     for _ in range(20):
         page = chance.randrange(size // 2, size - 4_096) // 4_096 * 4_096
@@ -181,7 +179,7 @@ async def test_row_30_the_database_is_damaged(tmp_path: Path, record: Record) ->
         f"a log that is cut, and no mark: {dict(unmarked)}",
     )
     assert (total["wrong rows"], total["an earlier commit"]) == (0, 0)
-    assert silent == total["one value"] + total["one key"]
     assert errors[DatabaseCorruptError.__name__] > 0
+    assert set(errors) <= {"DatabaseCorruptError", "PersistenceConnectionError"}
     assert reads_on["wrong rows"] + reads_on["an earlier commit"] > 0
     assert unmarked["an earlier commit"] > 0

@@ -85,6 +85,9 @@ def translate(error: BaseException, statement: Statement | None) -> PersistenceE
         return InvalidArgumentError(f"{where}an integer does not fit into 64 bits")
     if isinstance(error, UnicodeEncodeError):
         return InvalidArgumentError(f"{where}text with a lone surrogate cannot be stored")
+    if _is_no_text(error):
+        cls, text = ERRORS["SQLITE_CORRUPT"]
+        return cls(f"{where}{text}")
     if not isinstance(error, sqlite3.Error):
         return QueryError(f"{where}{type(error).__name__}")
     name = getattr(error, "sqlite_errorname", None) or ""
@@ -96,6 +99,13 @@ def translate(error: BaseException, statement: Statement | None) -> PersistenceE
         if name == known or name.startswith(f"{known}_"):
             return cls(f"{where}{text} ({name})")
     return QueryError(f"{where}the statement failed ({name or type(error).__name__})")
+
+
+def _is_no_text(error: BaseException) -> bool:
+    """What the driver makes of bytes that should be text: of a name it quotes, or of a value."""
+    return isinstance(error, UnicodeDecodeError) or (
+        isinstance(error, sqlite3.OperationalError) and "decode to UTF-8" in str(error)
+    )
 
 
 def is_broken(error: BaseException) -> bool:

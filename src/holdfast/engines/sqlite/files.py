@@ -131,6 +131,12 @@ class Database:
             # Damage is found when a page is read, not when it has spread.
             connection.execute("PRAGMA cell_size_check=ON")
             connection.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
+        except UnicodeDecodeError as error:
+            # The schema is damaged, and the driver cannot decode the message that quotes it.
+            connection.close()
+            damaged = sqlite3.DatabaseError("malformed database schema")
+            damaged.sqlite_errorname = "SQLITE_CORRUPT"
+            raise damaged from error
         except BaseException:
             connection.close()
             raise

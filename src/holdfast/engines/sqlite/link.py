@@ -37,7 +37,7 @@ class _ThreadLink:
         compiled = self._compile(statement)
         try:
             return await self._thread.run(lambda c: self._run(c, compiled, kind, arguments))
-        except (sqlite3.Error, MemoryError, OverflowError, UnicodeEncodeError) as error:
+        except (sqlite3.Error, MemoryError, OverflowError, UnicodeError) as error:
             raise translate(error, statement) from error
 
     async def command(self, sql: str) -> None:
