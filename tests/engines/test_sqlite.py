@@ -20,6 +20,7 @@ from holdfast import (
     DatabaseCorruptError,
     PersistenceConnectionError,
     PoolTimeoutError,
+    QueryError,
     QueryTimeoutError,
     SQLiteConfig,
     SQLitePersistenceBackend,
@@ -258,7 +259,7 @@ async def test_a_database_that_is_damaged(tmp_path: Path) -> None:
 
 
 async def test_damage_that_the_driver_cannot_decode(tmp_path: Path) -> None:
-    """Of a name in the schema, which SQLite quotes; and of a value."""
+    """Of the schema, which SQLite's message quotes; and of a value, which is one row's."""
     path = tmp_path / "org.db"
     async with opened(path) as backend:
         await backend.tasks.save(task("t", title="as it was written"))
@@ -270,7 +271,7 @@ async def test_damage_that_the_driver_cannot_decode(tmp_path: Path) -> None:
     path.write_bytes(sound.replace(b"as it was written", b"as it was writt\xf4n"))
     await backend.connect()
     for read in (backend.tasks.get("t"), backend.tasks.list_tasks(), _in_transaction(backend)):
-        with pytest.raises(DatabaseCorruptError, match=r"tasks\..*is damaged"):
+        with pytest.raises(QueryError, match=r"tasks\..* a stored text is damaged"):
             await read
     await backend.disconnect()
 

@@ -39,9 +39,11 @@ def downgrade():
     op.drop_index("ix_pad_notes_colour", "pad_notes")
 """
 _INVALID = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
+#: Once it waits for the long transaction: before, there is no index yet to be left behind.
 _BUILDER = (
     "SELECT pid, application_name"
     " FROM pg_stat_progress_create_index JOIN pg_stat_activity USING (pid)"
+    " WHERE phase = 'waiting for writers before build'"
 )
 
 ROOT = Path(__file__).parents[2]

@@ -205,7 +205,6 @@ class Backend(PersistenceBackend):
         found, confined = {}, False
         for table in tables:
             all_rows, own_rows = _counts(table)
-            row = None
             if not confined:
                 try:
                     row = await engine.get(all_rows, ())

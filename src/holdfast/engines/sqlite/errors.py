@@ -85,7 +85,7 @@ def translate(error: BaseException, statement: Statement | None) -> PersistenceE
         return InvalidArgumentError(f"{where}an integer does not fit into 64 bits")
     if isinstance(error, UnicodeEncodeError):
         return InvalidArgumentError(f"{where}text with a lone surrogate cannot be stored")
-    if _is_no_text(error):
+    if isinstance(error, UnicodeDecodeError):  # of SQLite's message, which quotes the schema
         cls, text = ERRORS["SQLITE_CORRUPT"]
         return cls(f"{where}{text}")
     if not isinstance(error, sqlite3.Error):
@@ -95,17 +95,12 @@ def translate(error: BaseException, statement: Statement | None) -> PersistenceE
         return _constraint(name, str(error), statement)
     if isinstance(error, sqlite3.ProgrammingError) and not name:
         return InvalidArgumentError(f"{where}the driver refused an argument's type")
+    if not name and "decode to UTF-8" in str(error):  # the driver's own: one row, others are fine
+        return QueryError(f"{where}a stored text is damaged: it is not UTF-8")
     for known, (cls, text) in ERRORS.items():
         if name == known or name.startswith(f"{known}_"):
             return cls(f"{where}{text} ({name})")
     return QueryError(f"{where}the statement failed ({name or type(error).__name__})")
-
-
-def _is_no_text(error: BaseException) -> bool:
-    """What the driver makes of bytes that should be text: of a name it quotes, or of a value."""
-    return isinstance(error, UnicodeDecodeError) or (
-        isinstance(error, sqlite3.OperationalError) and "decode to UTF-8" in str(error)
-    )
 
 
 def is_broken(error: BaseException) -> bool:
