@@ -21,13 +21,15 @@ from .scorecard import FULL, SEED, Ledger, Record, sized
 TESTS = Path(__file__).parent.parent
 
 #: A writer of ours; or one on the bare driver, and who moves its log meanwhile, in the mode in
-#: which SQLite does it by itself; or one that is known to lose rows. An acknowledged key is a line.
+#: which SQLite does it by itself; or one that is known to lose rows. An acknowledged key is a line
+#: of the file beside the database. All are forked from one process, which has imported Holdfast.
 _WRITE = """
 import asyncio, os, random, sqlite3, sys, time
 from contextlib import closing
 
+from holdfast import create_backend
+
 async def ours(url, name, seconds):
-    from holdfast import Task, create_backend
     backend = create_backend(url)
     await backend.connect()
     end = time.time() + seconds
@@ -83,33 +85,38 @@ def checkpoint(path, seconds):
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         time.sleep(random.uniform(0, 0.005))
 
-where, name, seconds, kind = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
-if kind == "ours":
-    asyncio.run(ours(f"sqlite:///{where}?checkpoint_bytes=20000", name, seconds))
-elif kind == "careless":
-    careless(where, name, seconds)
-elif name.startswith("checkpointer"):
-    checkpoint(where, seconds)
-else:
-    bare(where, name, seconds)
+def run(kind, name, path, seconds):
+    if kind == "ours":
+        asyncio.run(ours(f"sqlite:///{path}?checkpoint_bytes=20000", name, seconds))
+    elif kind == "careless":
+        careless(path, name, seconds)
+    elif name.startswith("checkpointer"):
+        checkpoint(path, seconds)
+    else:
+        bare(path, name, seconds)
+
+kind, seconds, names, seed, *paths = sys.argv[1:]
+children = []
+for number, path in enumerate(paths):
+    for name in names.split(","):
+        if child := os.fork():
+            children.append(child)
+            continue
+        os.environ["HOLDFAST_SEED"] = str(int(seed) + number)  # the delays'
+        random.seed(f"{os.environ['HOLDFAST_SEED']} {name}")
+        os.dup2(os.open(path + ".acked", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
+        time.sleep(random.uniform(0, 0.3))  # one opens, or closes, while the other writes
+        run(kind, name, path, float(seconds))
+        os._exit(0)
+sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 """
 
 
-async def _round(shims: Shims, path: Path, kind: str, seconds: float, seed: int) -> dict[str, int]:
-    """Two processes write under delays; broken promises, and whether the file is sound."""
-    names = ["a", "b"] + [f"checkpointer {n}" for n in range(3)] * (kind == "bare")
-    environment = shims.environment("delay", HOLDFAST_SEED=seed)
-    writers = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _WRITE, str(path), name, str(seconds), kind,
-            env=environment, stdout=asyncio.subprocess.PIPE,
-        )
-        for name in names
-    ]  # fmt: skip
-    outputs = [output for output, _ in [await writer.communicate() for writer in writers]]
-    assert [writer.returncode for writer in writers] == [0] * len(names)
-    ledger = Ledger(acked={key for output in outputs for key in output.decode().split()})
-    verdict = {"corrupt": 0, "acked": len(ledger.acked)}
+def _verdict(path: Path) -> dict[str, int]:
+    """Broken promises to those who wrote there, and whether the file is sound."""
+    acked = Path(f"{path}.acked").read_text().split()
+    ledger = Ledger(acked=set(acked))
+    verdict = {"rounds": 1, "corrupt": 0, "acked": len(ledger.acked)}
     try:
         with closing(sqlite3.connect(path)) as connection:
             verdict["corrupt"] = int(
@@ -123,25 +130,27 @@ async def _round(shims: Shims, path: Path, kind: str, seconds: float, seed: int)
 
 
 #: Rounds at a time; each is asleep for most of it.
-_TOGETHER = 4
+_TOGETHER = 8
 
 
 async def _rounds(
     shims: Shims, template: bytes, place: Path, kind: str, rounds: int, seconds: float
 ) -> dict[str, int]:
-    """What ``rounds`` came to."""
+    """What ``rounds`` came to, in each of which two processes write under delays."""
     total: Counter[str] = Counter()
+    names = ["a", "b"] + [f"checkpointer {n}" for n in range(3)] * (kind == "bare")
     for begin in range(0, rounds, _TOGETHER):
         numbers = range(begin, min(begin + _TOGETHER, rounds))
         paths = [place / f"{kind}-{number}.db" for number in numbers]
         for path in paths:
             path.write_bytes(template)
-        played = [
-            _round(shims, path, kind, seconds, SEED * 1_000 + number)
-            for path, number in zip(paths, numbers, strict=True)
-        ]
-        for verdict in await asyncio.gather(*played):
-            total.update(rounds=1, **verdict)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _WRITE, kind, str(seconds), ",".join(names),
+            str(SEED * 1_000 + begin), *map(str, paths), env=shims.environment("delay"),
+        )  # fmt: skip
+        assert await process.wait() == 0
+        for path in paths:
+            total.update(_verdict(path))
     return dict(total)
 
 

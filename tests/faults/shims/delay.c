@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 static __thread unsigned state;
+static __thread pid_t owner; /* a fork has chance of its own */
 
 static void pause_up_to(unsigned microseconds)
 {
-    if (!state) {
+    if (owner != getpid()) {
+        owner = getpid();
         const char *seed = getenv("HOLDFAST_SEED");
         state = (seed ? atoi(seed) : 7) * 2654435761u ^ (unsigned)getpid() ^ (unsigned)gettid();
     }
