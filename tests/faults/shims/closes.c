@@ -2,7 +2,7 @@
 
    HOLDFAST_DATABASE   the database, an absolute path
    HOLDFAST_DATABASES  or a directory: each .db below it is one
-   HOLDFAST_CLOSES     a file: a line for each such close, and one "sqlite" for each file SQLite opens
+   HOLDFAST_CLOSES     a file: a line for each such close, and one "sqlite" for each that SQLite opens
 
    A descriptor is SQLite's own if the call that opened it came from a library named so. In a
    directory only closes count that do harm: of a file that SQLite has open in this process. */
@@ -38,7 +38,9 @@ static void tell(const char *line)
     real_close(fd);
 }
 
-static const char *const suffixes[] = {"", "-shm", "-wal", "-journal"};
+/* The files on which SQLite takes locks (walformat.html, 2.3): none on the log. */
+static const char *const suffixes[] = {"", "-shm"};
+enum { SUFFIXES = sizeof suffixes / sizeof *suffixes };
 
 /* As `database`, for the databases below a directory. */
 static const char *database_below(const char *directory, int fd)
@@ -49,7 +51,7 @@ static const char *database_below(const char *directory, int fd)
     if (length < 0 || strncmp(path, directory, strlen(directory)))
         return NULL;
     path[length] = 0;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < SUFFIXES; i++) {
         size_t end = strlen(suffixes[i]) + 3;
         if ((size_t)length > end && !strncmp(path + length - end, ".db", 3) &&
             !strcmp(path + length - end + 3, suffixes[i]))
@@ -80,7 +82,7 @@ static const char *database(int fd)
         return database_below(directory, fd);
     if (!path || fstat(fd, &open_file))
         return NULL;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < SUFFIXES; i++) {
         snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
         if (!stat(name, &file) && file.st_ino == open_file.st_ino && file.st_dev == open_file.st_dev)
             return *suffixes[i] ? suffixes[i] : "database";
