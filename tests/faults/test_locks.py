@@ -114,8 +114,7 @@ sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 
 def _verdict(path: Path) -> dict[str, int]:
     """Broken promises to those who wrote there, and whether the file is sound."""
-    acked = Path(f"{path}.acked").read_text().split()
-    ledger = Ledger(acked=set(acked))
+    ledger = Ledger(acked=set(Path(f"{path}.acked").read_text().split()))
     verdict = {"rounds": 1, "corrupt": 0, "acked": len(ledger.acked)}
     try:
         with closing(sqlite3.connect(path)) as connection:
