@@ -275,7 +275,7 @@ async def test_row_21_more_callers_than_connections(postgres_url: str, record: R
 
     waits = await _taking_turns(acquire, release, workers, turns)
     served, shed, late = await _flood(pool.acquire, release, rate, seconds)
-    pool._waiters = _LatestFirst()
+    pool._callers._queue = _LatestFirst()
     unfair = await _taking_turns(acquire, release, workers, turns)
     await backend.disconnect()
 

@@ -47,6 +47,7 @@ class PooledConnection:
         self._keep = keep
         self._nameless = False
         self.raw = raw
+        #: When its age is over; 0 if it must go as soon as it is idle.
         self.retire_at = retire_at
         self.busy_since = 0.0
         #: Set when a deadline ended the connection: what fails then was a time-out.

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any
 
 import asyncpg
@@ -19,6 +19,7 @@ import asyncpg
 from holdfast.config import PostgresConfig
 from holdfast.engines.base import PoolStats
 from holdfast.engines.home import Home
+from holdfast.engines.postgres.callers import Callers
 from holdfast.engines.postgres.connection import PooledConnection, open_connection
 from holdfast.engines.postgres.outage import Outage
 from holdfast.errors import PersistenceConnectionError, PoolTimeoutError
@@ -30,6 +31,8 @@ FRESH_SECONDS = 0.5
 #: How long it may take to answer; after that all that are idle are asked.
 CHECK_SECONDS = 2.0
 _CLOSE_SECONDS = 2.0
+#: After the successor of a connection whose age is over could not be opened.
+_AGAIN_SECONDS = 30.0
 _LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 
@@ -51,9 +54,7 @@ class Pool:
         self._busy: set[PooledConnection] = set()
         #: Those of `_busy` that are asked whether they are alive; nobody's yet.
         self._checking: set[PooledConnection] = set()
-        self._waiters: deque[asyncio.Future[PooledConnection]] = deque()
-        #: Waiters that were neither served nor gave up.
-        self._wanted = 0
+        self._callers = Callers(self._loop)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._connecting = 0
         self._prober: asyncio.Task[Any] | None = None
@@ -98,12 +99,18 @@ class Pool:
         now = self._loop.time()
         if connection.raw.is_closed():
             self._lose(connection)
-        elif self._closed or now >= connection.retire_at:
+        elif self._closed or self._is_due(connection, now):
             self._own(self._close(connection))
             self._supply()
         else:
             connection.alive_at = self._heard_at = now
             self._hand_over(connection)
+
+    def _dismiss(self, connection: PooledConnection) -> None:
+        connection.retire_at = 0.0
+        if connection in self._idle:
+            self._idle.remove(connection)
+            self._own(self._close(connection))
 
     def expire_all(self) -> None:
         """Replace every connection, a busy one as it comes back: the server may be another one."""
@@ -119,7 +126,7 @@ class Pool:
         self._closed = True
         if self._alarm is not None:
             self._alarm.cancel()
-        self._tell_waiters(lambda: PersistenceConnectionError("the backend was disconnected"))
+        self._callers.tell(lambda: PersistenceConnectionError("the backend was disconnected"))
         idle, self._idle = self._idle, []
         for connection in idle:
             self._own(self._close(connection))
@@ -137,7 +144,7 @@ class Pool:
 
     def stats(self) -> PoolStats:
         busy, idle = len(self._busy) - len(self._checking), len(self._idle) + len(self._checking)
-        return PoolStats(busy + idle, busy, idle, self._wanted, self._opened, self._lost)
+        return PoolStats(busy + idle, busy, idle, self._callers.waiting, self._opened, self._lost)
 
     def describe_busy(self) -> str:
         """How many connections are busy and for how long, for a caller that got none."""
@@ -155,21 +162,19 @@ class Pool:
     async def _wait(self, deadline: float | None) -> PooledConnection:
         if (error := self._refusal()) is not None:
             raise error
-        waiter: asyncio.Future[PooledConnection] = self._loop.create_future()
-        self._waiters.append(waiter)
-        self._wanted += 1
+        place = self._callers.join()
         self._supply()
         begun = self._loop.time()
         if deadline is None:
             deadline = begun + self._config.pool_timeout_seconds
         try:
             async with asyncio.timeout_at(deadline):
-                return await waiter
+                return await place
         except BaseException as error:
-            if waiter.cancelled():
-                self._wanted -= 1
-            elif waiter.done() and waiter.exception() is None:
-                self.release(waiter.result())  # it came in the moment the wait ended
+            if place.cancelled():
+                self._callers.leave()
+            elif place.done() and place.exception() is None:
+                self.release(place.result())  # it came in the moment the wait ended
             if not isinstance(error, TimeoutError):
                 raise
             reason = self._outage.reason()
@@ -180,25 +185,13 @@ class Pool:
             ) from None
 
     def _hand_over(self, connection: PooledConnection) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                self._wanted -= 1
-                connection.busy_since = self._loop.time()
-                self._busy.add(connection)
-                waiter.set_result(connection)
-                return
-        if self._closed:
+        if self._callers.serve(connection):
+            connection.busy_since = self._loop.time()
+            self._busy.add(connection)
+        elif self._closed:
             self._own(self._close(connection))
         else:
             self._idle.append(connection)
-
-    def _tell_waiters(self, why: Callable[[], PersistenceConnectionError | None]) -> None:
-        while self._waiters and (error := why()) is not None:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                self._wanted -= 1
-                waiter.set_exception(error)
 
     def _refusal(self) -> PersistenceConnectionError | None:
         if self._idle or self._checking:
@@ -209,7 +202,7 @@ class Pool:
 
     def _supply(self) -> None:
         """Get what the waiters need under way, and what the smallest size asks for."""
-        missing = self._wanted - len(self._checking)
+        missing = self._callers.waiting - len(self._checking)
         while missing > 0 and self._idle:
             # Whatever is being opened: that may take long, and come to nothing.
             connection = self._idle.pop()
@@ -217,20 +210,30 @@ class Pool:
                 self._start_check(connection)
                 missing -= 1
         missing -= self._connecting
-        size = len(self._idle) + len(self._busy) + self._connecting
-        missing = max(missing, self._config.pool_min_size - size)
-        room = min(self._config.pool_max_size - size, self._outage.width - self._connecting)
+        missing = max(missing, self._config.pool_min_size - self._size)
+        room = min(self._config.pool_max_size - self._size, self._outage.width - self._connecting)
         if not self._closed:
             for _ in range(min(missing, room)):
-                self._connecting += 1
-                self._own(self._open_one(), "holdfast-grow")
+                self._grow()
 
-    async def _open_one(self) -> None:
+    @property
+    def _size(self) -> int:
+        return len(self._idle) + len(self._busy) + self._connecting
+
+    def _grow(self, instead_of: PooledConnection | None = None) -> None:
+        self._connecting += 1
+        self._own(self._open_one(instead_of), "holdfast-grow")
+
+    async def _open_one(self, instead_of: PooledConnection | None) -> None:
         try:
             connection = await self._new()
         except PersistenceConnectionError as error:
+            if instead_of is not None and instead_of.retire_at:
+                instead_of.retire_at = self._loop.time() + _AGAIN_SECONDS
             self._fail(error)
         else:
+            if instead_of is not None:
+                self._dismiss(instead_of)
             if self._prober is not None:
                 self._prober.cancel()
                 self._prober = None
@@ -246,7 +249,7 @@ class Pool:
             if self._alarm is not None:
                 self._alarm.cancel()
             self._alarm = self._loop.call_later(self._outage.patience, self._open_circuit)
-        self._tell_waiters(self._refusal)
+        self._callers.tell(self._refusal)
         if not self._closed and self._prober is None:
             self._prober = self._own(self._probe(), "holdfast-grow")
 
@@ -259,7 +262,7 @@ class Pool:
         try:
             while self._outage.since is not None:
                 await asyncio.sleep(self._outage.next_pause())
-                if self._outage.full and not self._wanted:
+                if self._outage.full and not self._callers.waiting:
                     # There is a server, and nobody who needs a further connection to it.
                     self._outage.answered()
                     return
@@ -267,7 +270,7 @@ class Pool:
                     connection = await self._new()
                 except PersistenceConnectionError as error:
                     self._outage.failed(error, self._loop.time())
-                    self._tell_waiters(self._refusal)
+                    self._callers.tell(self._refusal)
                 else:
                     self._outage.answered()
                     self._hand_over(connection)
@@ -279,10 +282,10 @@ class Pool:
                 self._supply()
 
     def _open_circuit(self) -> None:
-        if self._outage.since is not None:
+        if self._refusal() is not None:  # else nobody is refused: there are some that work
             if not self._outage.full:
                 self._outage.open_circuit()
-            self._tell_waiters(self._refusal)
+            self._callers.tell(self._refusal)
 
     def _start_check(self, connection: PooledConnection) -> None:
         connection.busy_since = self._loop.time()
@@ -327,10 +330,28 @@ class Pool:
             self._lost += 1
             self._outage.lost()
             return True
-        if now >= connection.retire_at:
+        if self._is_due(connection, now):
             self._own(self._close(connection))
             return True
         return False
+
+    def _is_due(self, connection: PooledConnection, now: float) -> bool:
+        """Whether its age is over and it can be spared.
+
+        Where there is room its successor is opened first, and while no connection is to be had
+        none is closed for its age: one that works would be given up for one that is refused, by a
+        password that was changed or a certificate that has expired.
+        """
+        if now < connection.retire_at:
+            return False
+        if connection.retire_at:  # or it was told to go
+            if self._outage.width <= self._connecting:
+                return False
+            if self._size < self._config.pool_max_size:
+                connection.retire_at = inf
+                self._grow(connection)
+                return False
+        return True
 
     def _lose(self, connection: PooledConnection) -> None:
         self._lost += 1
@@ -338,7 +359,7 @@ class Pool:
         if connection.moved:
             self.expire_all()
         self._supply()
-        self._tell_waiters(self._refusal)
+        self._callers.tell(self._refusal)
 
     async def _close(self, connection: PooledConnection) -> None:
         timer = self._loop.call_later(_CLOSE_SECONDS, connection.raw.terminate)
