@@ -150,6 +150,7 @@ def test_backend_names_and_needed_settings() -> None:
 )  # fmt: skip
 def test_ssl_mode_unset_is_strict_beyond_this_machine(host: str, mode: str) -> None:
     assert postgres(host=host).effective_ssl_mode == mode
+    assert postgres(host=host, ssl_root_cert="ca.crt").effective_ssl_mode == "verify-full"
     assert postgres(host=host, ssl_mode="disable").effective_ssl_mode == "disable"
     assert postgres(host=host, ssl_mode="verify-ca").effective_ssl_mode == "verify-ca"
 

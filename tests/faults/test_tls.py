@@ -33,9 +33,9 @@ class Authority:
         )  # fmt: skip
         self.certificate = folder / f"{name}.pem"
 
-    def context(self, host: str) -> ssl.SSLContext:
-        """What a server presents as ``host``, as in ``IP:127.0.0.1``."""
-        name = f"{self._name}-{host.replace(':', '-')}"
+    def context(self, host: str, *, days: int = 2) -> ssl.SSLContext:
+        """What a server presents as ``host``, as in ``IP:127.0.0.1``; good for so many days."""
+        name = f"{self._name}-{host.replace(':', '-')}-{days}"
         self._run(
             "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", "/CN=server",
@@ -43,7 +43,7 @@ class Authority:
         (self._folder / f"{name}.ext").write_text(f"subjectAltName={host}\n")
         self._run(
             "x509", "-req", "-in", f"{name}.csr", "-CA", f"{self._name}.pem",
-            "-CAkey", f"{self._name}.key", "-CAcreateserial", "-days", "2",
+            "-CAkey", f"{self._name}.key", "-CAcreateserial", "-days", str(days),
             "-extfile", f"{name}.ext", "-out", f"{name}.pem",
         )  # fmt: skip
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -125,11 +125,12 @@ def _error(message: str) -> bytes:
     return b"E" + struct.pack("!I", len(fields) + 4) + fields
 
 
-async def _try(port: int, ssl_mode: str, ca: Path) -> str | None:
+async def _try(port: int, ssl_mode: str | None, ca: Path) -> str | None:
     """Why connecting failed, ``None`` if it did not."""
+    mode = "" if ssl_mode is None else f"&ssl_mode={ssl_mode}"
     backend = create_backend(
         f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
-        f"?ssl_mode={ssl_mode}&ssl_root_cert={ca}&connect_timeout_seconds=5"
+        f"?ssl_root_cert={ca}&connect_timeout_seconds=5{mode}"
     )
     try:
         await backend.connect()
@@ -151,13 +152,18 @@ async def test_row_36_a_server_that_is_not_the_one(record: Record, tmp_path: Pat
         liars = {
             "wrong authority": Listener(port, b"S", other.context(here)),
             "wrong host": Listener(port, b"S", ours.context("DNS:db.example")),
+            "expired": Listener(port, b"S", ours.context(here, days=0)),
             "error before TLS": Listener(port, _error(INJECTED), None),
             "downgrade by a proxy": Listener(port, b"N", None),
         }
         said = {"TLS off": await _try(port, "verify-full", ours.certificate)}
+        await asyncio.sleep(1.1)  # until a certificate that is good for no day has expired
         for name, liar in liars.items():
             async with liar.listening() as at:
                 said[name] = await _try(at, "verify-full", ours.certificate)
+                # Whoever names an authority wants it asked, on this machine too.
+                unset = await _try(at, None, ours.certificate)
+            assert unset == said[name]
             assert liar.requests > 0
         leaked = [name for name, liar in liars.items() if liar.read]
         # The control: who does not insist is connected, in the clear.
@@ -172,10 +178,17 @@ async def test_row_36_a_server_that_is_not_the_one(record: Record, tmp_path: Pat
         f"{len(refused)} of {len(said)} refused, {len(leaked)} were sent more than the request",
         f"ssl_mode=prefer: {plain.count(None)} of {len(plain)} connected in the clear",
     )
-    assert len(refused) == len(said) == 5
+    assert len(refused) == len(said) == 6
     assert not leaked
     assert not [why for why in said.values() if INJECTED in str(why) or PASSWORD in str(why)]
     assert "offers no TLS, which ssl_mode=verify-full demands" in str(said["TLS off"])
+    reasons = {
+        "wrong authority": "unable to get local issuer", "wrong host": "IP address mismatch",
+        "expired": "certificate has expired",
+    }  # fmt: skip
+    assert not [
+        name for name, why in reasons.items() if f"TLS failed ({why}" not in str(said[name])
+    ]
     assert "28P01" not in str(said["error before TLS"])
     assert plain == [None, None]
     assert b"postgres" in prefer.read

@@ -211,10 +211,11 @@ class PostgresConfig(EngineConfig):
 
     @property
     def effective_ssl_mode(self) -> SSLMode:
-        """``ssl_mode``; unset, ``prefer`` on this machine and ``verify-full`` beyond it."""
+        """``ssl_mode``; unset, ``verify-full`` beyond this machine and where ``ssl_root_cert``
+        says whom to trust, else ``prefer``."""
         if self.ssl_mode is not None:
             return self.ssl_mode
-        return "prefer" if self._is_local() else "verify-full"
+        return "prefer" if self._is_local() and self.ssl_root_cert is None else "verify-full"
 
     def _is_local(self) -> bool:
         others = [*self.replicas, *([self.direct_host] if self.direct_host else [])]

@@ -54,8 +54,9 @@ def explain(config: PostgresConfig, error: Exception, seconds: float) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {seconds:.3g} s"
     if isinstance(error, ssl.SSLError):
-        mode = config.effective_ssl_mode
-        return f"TLS failed ({error.reason or type(error).__name__}), ssl_mode={mode}"
+        # What is wrong with the server's certificate, in OpenSSL's words.
+        why = getattr(error, "verify_message", None) or error.reason or type(error).__name__
+        return f"TLS failed ({why}), ssl_mode={config.effective_ssl_mode}"
     if isinstance(error, asyncpg.PostgresError):
         if is_poolers_refusal(error):
             return "a pooler refused the session's settings; pooler='none' is not true of it"

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shutil
+import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from holdfast.config import PostgresConfig
 from holdfast.errors import BackupError
 
 __all__ = ["count", "dump", "load"]
+
+#: Those for OpenSSL say where the authorities are.
+_PASSED_ON = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 _EMPTY = """
 SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -97,7 +101,7 @@ async def _run(
     arguments, which every user of the machine can read."""
     host, port = _address(config, connection)
     environment = {
-        **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+        **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         "PGHOST": host,
         "PGPORT": str(port),
         "PGUSER": config.username,
@@ -106,10 +110,8 @@ async def _run(
         "PGAPPNAME": config.application_name,
         "PGCONNECT_TIMEOUT": str(max(2, round(config.connect_timeout_seconds))),
     }
-    if config.ssl_root_cert is not None:
-        environment["PGSSLROOTCERT"] = str(config.ssl_root_cert)
-    elif config.effective_ssl_mode in ("verify-ca", "verify-full"):
-        environment["PGSSLROOTCERT"] = "system"
+    if (authorities := _authorities(config)) is not None:
+        environment["PGSSLROOTCERT"] = authorities
     process = await asyncio.create_subprocess_exec(
         program, "--no-password", *arguments, env=environment,
         stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
@@ -123,6 +125,23 @@ async def _run(
     if process.returncode:
         reason = complaint.decode(errors="replace").strip().splitlines()
         raise BackupError(f"{Path(program).name} failed: {reason[0] if reason else 'no reason'}")
+
+
+def _authorities(config: PostgresConfig) -> str | None:
+    """Whom libpq is to trust, so that it is those whom the connection trusts."""
+    if config.ssl_root_cert is not None:
+        return str(config.ssl_root_cert)
+    if config.effective_ssl_mode == "verify-full":
+        return "system"
+    if config.effective_ssl_mode == "verify-ca":  # for which libpq refuses "system"
+        authorities = ssl.get_default_verify_paths().cafile
+        if authorities is None:
+            raise BackupError(
+                "the authorities of this system are in no one file, which ssl_mode=verify-ca needs "
+                "here: name one with ssl_root_cert, or use ssl_mode=verify-full"
+            )
+        return authorities
+    return None
 
 
 def _address(config: PostgresConfig, connection: asyncpg.Connection[Any]) -> tuple[str, int]:

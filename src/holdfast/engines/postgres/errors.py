@@ -49,6 +49,10 @@ ERRORS: dict[str, tuple[type[PersistenceError], str]] = {
     "26": (QueryError, "the prepared statement is gone"),
     "27": (QueryError, "a trigger changed the row that was being changed"),
     "28": (PersistenceConnectionError, "the server refused the user or password"),
+    "28000": (
+        PersistenceConnectionError,
+        "the server refused the user: no role that may log in, or not from here (pg_hba.conf, TLS)",
+    ),
     "2B": (QueryError, "other objects depend on it"),
     "2D": (QueryError, "the transaction cannot be ended here"),
     "2F": (QueryError, "a function failed"),
