@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from itertools import accumulate
 
@@ -97,6 +97,9 @@ class Failover:
     the ``seconds`` before, and which it did not delete, ``checked`` were looked up of
     ``acknowledged``; ``missing`` are the table, tenant and key of each that is not there any more.
     Updates cannot be told from rows that were saved earlier, nor can deletes, which came back.
+
+    Fewer ``checked`` than ``acknowledged``: the look-up was broken off, ``broken_off`` says by
+    what, and nothing is known of the others. It is empty when all were looked up.
     """
 
     at: datetime
@@ -105,7 +108,14 @@ class Failover:
     seconds: float
     acknowledged: int
     checked: int
-    missing: tuple[tuple[object, ...], ...] = field(repr=False)
+    missing: tuple[tuple[object, ...], ...]
+    broken_off: str = ""
+
+    def __repr__(self) -> str:
+        """With how many rows are missing; which ones would put names of tenants into a log."""
+        shown = {each.name: repr(getattr(self, each.name)) for each in fields(self)}
+        shown["missing"] = f"<{len(self.missing)} rows>"
+        return f"Failover({', '.join(f'{name}={value}' for name, value in shown.items())})"
 
 
 @dataclass(slots=True)
@@ -206,6 +216,10 @@ def _exposition(stats: EngineStats) -> Iterator[str]:
     yield from _metric(
         "failover_missing_rows_total", "counter", "Acknowledged rows a new primary did not have.",
         sum(len(failover.missing) for failover in stats.failovers),
+    )  # fmt: skip
+    yield from _metric(
+        "failover_unchecked_rows_total", "counter", "Acknowledged rows nobody could look up.",
+        sum(failover.acknowledged - failover.checked for failover in stats.failovers),
     )  # fmt: skip
     yield from _metric(
         "errors_total", "counter", "Errors that callers got, by class.",

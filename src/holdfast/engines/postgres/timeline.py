@@ -92,29 +92,29 @@ class Timelines:
     ) -> None:
         at = datetime.now(UTC)
         keys = [(table, key) for table, found in stored.items() for key in found]
-        checked, missing = 0, []
-        try:
-            for start in range(0, len(keys), TOGETHER):
-                piece = keys[start : start + TOGETHER]
-                found = await asyncio.gather(
-                    *(self._read(self._lookup(table), key) for table, key in piece)
-                )
-                checked += len(piece)
-                missing += [
-                    (table.name, *key)
-                    for (table, key), rows in zip(piece, found, strict=True)
-                    if not rows
-                ]
-        except PersistenceError as error:
-            logger.warning("the audit after a failover was broken off: %s", error)
-        failover = Failover(at, before, after, seconds, len(keys), checked, tuple(missing))
+        checked, missing, broken_off = 0, [], ""
+        for start in range(0, len(keys), TOGETHER):
+            piece = keys[start : start + TOGETHER]
+            answers = await asyncio.gather(
+                *(self._read(self._lookup(table), key) for table, key in piece),
+                return_exceptions=True,  # what the others were answered is known all the same
+            )
+            for (table, key), rows in zip(piece, answers, strict=True):
+                if isinstance(rows, PersistenceError):
+                    broken_off = f"{type(rows).__name__}: {rows}"
+                elif isinstance(rows, BaseException):
+                    raise rows
+                else:
+                    checked += 1
+                    if not rows:
+                        missing.append((table.name, *key))
+            if broken_off:
+                break
+        failover = Failover(
+            at, before, after, seconds, len(keys), checked, tuple(missing), broken_off
+        )
         self.failovers.append(failover)
-        logger.warning(
-            "failover from %s to %s: of %d writes acknowledged in the %.1f s before, %d were looked"
-            " up and %d are missing",
-            before, after, len(keys), seconds, checked, len(missing),
-            extra={"before": before, "after": after, "checked": checked, "missing": len(missing)},
-        )  # fmt: skip
+        _tell(failover)
 
     def _lookup(self, table: Table) -> Statement:
         statement = self._lookups.get(table)
@@ -122,6 +122,29 @@ class Timelines:
             key = [column.name for column in table.primary_key]
             statement = self._lookups[table] = _lookup(table, key)
         return statement
+
+
+def _tell(failover: Failover) -> None:
+    """An error where the look-up was broken off: what was not looked up may be missing too."""
+    text = (
+        "failover from %s to %s: of %d writes acknowledged in the %.1f s before, %d were looked"
+        " up and %d are missing"
+    )
+    values: list[object] = [
+        failover.before, failover.after, failover.acknowledged, failover.seconds, failover.checked,
+        len(failover.missing),
+    ]  # fmt: skip
+    unchecked = failover.acknowledged - failover.checked
+    if failover.broken_off:
+        text += "; the look-up was not finished, nothing is known of the other %d: %s"
+        values += [unchecked, failover.broken_off]
+    logger.log(
+        logging.ERROR if failover.broken_off else logging.WARNING, text, *values,
+        extra={
+            "before": failover.before, "after": failover.after, "checked": failover.checked,
+            "missing": len(failover.missing), "unchecked": unchecked,
+        },
+    )  # fmt: skip
 
 
 def _lookup(table: Table, key: Sequence[str]) -> Statement:
