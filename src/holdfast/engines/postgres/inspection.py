@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.postgres import wear
+from holdfast.engines.postgres import replication, wear
 from holdfast.engines.postgres.wear import Connection, Look, row_of
 from holdfast.engines.upkeep import Finding
 
@@ -23,7 +23,7 @@ async def inspect(
     connection: Connection, config: PostgresConfig, *, thorough: bool
 ) -> Sequence[Finding]:
     found: list[Finding] = []
-    for look in [*_LOOKS, *wear.LOOKS, *([wear.contents] if thorough else [])]:
+    for look in [*_LOOKS, *replication.LOOKS, *wear.LOOKS, *([wear.contents] if thorough else [])]:
         subject = look.__name__.strip("_")
         try:
             async for finding in look(connection, config):
@@ -81,7 +81,9 @@ async def _durability(connection: Connection, config: PostgresConfig) -> AsyncIt
             "set autovacuum = on",
         )  # fmt: skip
     if all(settings[name] != "off" for name in ("fsync", "full_page_writes", "synchronous_commit")):
-        yield Finding("ok", "durability", "what was acknowledged is on disk")
+        in_recovery = await connection.fetchval("SELECT pg_is_in_recovery()")
+        said = "what arrives is kept" if in_recovery else "what was acknowledged is on disk"
+        yield Finding("ok", "durability", said)
 
 
 async def _connections(connection: Connection, config: PostgresConfig) -> AsyncIterator[Finding]:

@@ -10,12 +10,12 @@ import asyncpg
 from holdfast.config import PostgresConfig
 from holdfast.engines.upkeep import Finding
 
-__all__ = ["LOOKS", "Connection", "Look", "contents", "row_of"]
+__all__ = ["GIB", "LOOKS", "Connection", "Look", "contents", "row_of"]
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 Look = Callable[[Connection, PostgresConfig], AsyncIterator[Finding]]
 
-_GIB = 1024**3
+GIB = 1024**3
 _HEAP = "SELECT msg FROM verify_heapam($1::oid::regclass) LIMIT 1"
 
 
@@ -26,18 +26,6 @@ async def row_of(connection: Connection, sql: str) -> asyncpg.Record:
 
 
 async def _log(connection: Connection, _: PostgresConfig) -> AsyncIterator[Finding]:
-    rows = await connection.fetch(
-        "SELECT slot_name::text, active, wal_status,"
-        " pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
-        " ELSE pg_current_wal_lsn() END, restart_lsn)::bigint AS held FROM pg_replication_slots"
-    )
-    for row in rows:
-        if not row["active"] and (row["held"] or 0) > _GIB:
-            yield Finding(
-                "warning", "write-ahead log",
-                f"the slot {row['slot_name']} is unused and keeps {row['held'] / _GIB:.1f} GiB",
-                "drop it with pg_drop_replication_slot, or bring its standby back",
-            )  # fmt: skip
     failed = await row_of(
         connection,
         "SELECT failed_count, last_failed_time > coalesce(last_archived_time, '-infinity') AS now"
@@ -56,11 +44,11 @@ async def _log(connection: Connection, _: PostgresConfig) -> AsyncIterator[Findi
     if size > 4 * limit:
         yield Finding(
             "warning", "write-ahead log",
-            f"{size / _GIB:.1f} GiB, where max_wal_size is {limit / _GIB:.1f} GiB",
+            f"{size / GIB:.1f} GiB, where max_wal_size is {limit / GIB:.1f} GiB",
             "look at replication slots, archiving and wal_keep_size",
         )  # fmt: skip
     else:
-        yield Finding("ok", "write-ahead log", f"{size / _GIB:.2f} GiB")
+        yield Finding("ok", "write-ahead log", f"{size / GIB:.2f} GiB")
 
 
 async def _transactions(connection: Connection, _: PostgresConfig) -> AsyncIterator[Finding]:
@@ -104,6 +92,9 @@ async def _transactions(connection: Connection, _: PostgresConfig) -> AsyncItera
 
 
 async def _tables(connection: Connection, _: PostgresConfig) -> AsyncIterator[Finding]:
+    if await connection.fetchval("SELECT pg_is_in_recovery()"):
+        yield Finding("notice", "bloat", "a standby does not count dead rows: ask the primary")
+        return
     rows = await connection.fetch(
         "SELECT relname::text, n_dead_tup, n_live_tup, last_autovacuum, last_vacuum, seq_scan,"
         " idx_scan FROM pg_stat_user_tables WHERE schemaname = current_schema()"
