@@ -23,6 +23,8 @@ from holdfast.engines.sqlite.engine import SQLiteEngine
 from holdfast.operations import verify_backup
 from holdfast.testing.processes import find_programs
 
+from ..changes.conftest import engine_of
+from ..cli.test_commands import run
 from ..conformance.test_records import cost
 from ..conformance.test_work import task
 
@@ -150,6 +152,36 @@ async def test_nothing_is_overwritten(
     with pytest.raises(BackupError, match="not empty"):
         await backend.operations.restore(made)
     assert left(tmp_path) == ["org.backup", "second.backup", "second.backup.json"]
+
+
+async def test_a_database_without_our_tables_is_refused(empty_url: str, tmp_path: Path) -> None:
+    async with connected(empty_url) as backend:
+        # Another program's table, though it has the name of ours.
+        sql = "CREATE TABLE users (id integer)"
+        await engine_of(backend).run_sync(lambda c: c.exec_driver_sql(sql).close())
+        with pytest.raises(BackupError, match="no tables of Holdfast: look at the URL"):
+            await backend.operations.backup(tmp_path / "org.backup")
+        assert left(tmp_path) == []
+        await engine_of(backend).run_sync(lambda c: c.exec_driver_sql("DROP TABLE users").close())
+        await backend.migrate()
+        made = await backend.operations.backup(tmp_path / "org.backup")
+    assert made.rows["tasks"] == sum(made.rows.values()) == 0
+    assert left(tmp_path) == ["org.backup", "org.backup.json"]
+
+
+def test_a_mistyped_url_leaves_no_file(
+    tmp_path: Path, empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    target = tmp_path / "org.backup"
+    said = run("backup", str(target), code=1, url=f"sqlite:///{tmp_path / 'typo.db'}")
+    assert said.startswith("BackupError: there is no database")
+    assert "look at the URL" in said
+    (tmp_path / "empty.db").touch()
+    for url in (f"sqlite:///{tmp_path / 'empty.db'}", empty_postgres_url):
+        said = run("backup", str(target), code=1, url=url)
+        assert said.startswith("BackupError: the database has no tables of Holdfast")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.db"]
 
 
 async def test_a_backup_of_another_engine_is_refused(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import traceback
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -23,7 +26,9 @@ from holdfast.cli.app import app
 from holdfast.operations.roles import RoleNames, verifier
 from holdfast.testing import PostgresCluster
 from holdfast.testing.databases import run_sql
+from holdfast.testing.processes import find_programs
 
+from ..conformance.test_records import entry, user
 from ..conformance.test_work import task
 
 PASSWORD = "correct horse"
@@ -280,6 +285,77 @@ def test_the_command(postgres_server: str) -> None:
     assert shown.exit_code == 0
     assert "CREATE ROLE hf_dry_app LOGIN PASSWORD '***';" in shown.output
     assert PASSWORD not in shown.output
+
+
+async def test_what_concerns_all_tenants_leads_the_app_to_the_migrator(
+    empty_postgres_url: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{find_programs(None).folder}{os.pathsep}{os.environ['PATH']}")
+    await _migrate(empty_postgres_url)
+    await _make(empty_postgres_url, prefix)
+    app_url, migrator_url = (
+        _as(empty_postgres_url, f"{prefix}_{role}") for role in ("app", "migrator")
+    )
+    app, migrator = create_backend(app_url, tenant="acme"), create_backend(migrator_url)
+    await app.connect()
+    await migrator.connect()
+    await app.users.save(user("u", role="ceo"))
+    await app.audit_entries.save(entry("old", datetime(2020, 1, 1, tzinfo=UTC)))
+    operations = app.operations
+    age, target = timedelta(days=1), tmp_path / "org.backup"
+    for name, work in (
+        ("prune", operations.prune(age)),
+        ("prune", operations.prune(age, dry_run=True)),
+        ("the list of tenants", operations.tenants()),
+        ("backup", operations.backup(target)),
+    ):
+        with pytest.raises(TenantIsolationError, match=f"^{name}: .*such as the migrator that"):
+            await work
+    assert not target.exists()
+    # What names its tenant works.
+    (pruned,) = await operations.prune(age, tenants=["acme"])
+    assert (pruned.table, pruned.rows) == ("audit_entries", 1)
+    await operations.export_tenant("acme", tmp_path / "acme.jsonl")
+    with pytest.raises(QueryError, match=r"last rows of users .* erase again as the migrator"):
+        await operations.erase_tenant("acme")
+    assert await migrator.operations.prune(age) == ()
+    assert await migrator.operations.tenants() == ("acme",)
+    assert await migrator.operations.erase_tenant("acme") == {"users": 1}
+    await app.disconnect()
+    await migrator.disconnect()
+
+
+def _unset(url: str, *options: str, **passwords: str) -> tuple[list[str], str]:
+    """The roles that the command says have no password, and its standard output."""
+    env = {"HOLDFAST_MIGRATOR_PASSWORD": "", "HOLDFAST_APP_PASSWORD": "", **passwords}
+    shown = CliRunner(env=env).invoke(app, ["roles", "--url", url, *options])
+    assert shown.exit_code == 0, shown.output
+    lines = shown.stderr.splitlines()
+    for line in lines:
+        role, _, said = line.partition(" has no password")
+        assert said.endswith(f"with HOLDFAST_{role.rpartition('_')[2].upper()}_PASSWORD")
+    return [line.partition(" ")[0] for line in lines], shown.stdout
+
+
+def test_roles_without_a_password_are_named() -> None:
+    with PostgresCluster.create() as cluster:
+        url = cluster.url()
+        dry, sql = _unset(url, "--sql")
+        assert dry == ["holdfast_migrator", "holdfast_app"]
+        assert all(line.endswith(";") for line in sql.splitlines())
+        assert _unset(url)[0] == ["holdfast_migrator", "holdfast_app"]
+        assert _unset(url, HOLDFAST_APP_PASSWORD=PASSWORD)[0] == ["holdfast_migrator"]
+        # It has one of before, which a superuser sees.
+        assert _unset(url, "--readonly")[0] == ["holdfast_migrator", "holdfast_readonly"]
+        both = {"HOLDFAST_MIGRATOR_PASSWORD": PASSWORD, "HOLDFAST_READONLY_PASSWORD": PASSWORD}
+        assert _unset(url, "--readonly", **both)[0] == []
+
+        cluster.psql("CREATE ROLE boss LOGIN CREATEROLE; ALTER DATABASE postgres OWNER TO boss")
+        cluster.psql("ALTER SCHEMA public OWNER TO boss")
+        boss = url.replace("postgres@", "boss@")
+        made = ("--prefix", "other")
+        assert _unset(boss, *made, HOLDFAST_APP_PASSWORD=PASSWORD)[0] == ["other_migrator"]
+        assert _unset(boss, *made)[0] == []  # it is not a superuser's to see
 
 
 def test_a_file_has_no_roles(sqlite_url: str) -> None:

@@ -11,7 +11,7 @@ import typer
 from pydantic import SecretStr
 
 from holdfast.cli.extensions import Names, load
-from holdfast.cli.output import Url, connected, console
+from holdfast.cli.output import Url, connected, console, errors
 from holdfast.operations.roles import LOGINS
 
 #: By role the variable its password is taken from.
@@ -39,16 +39,27 @@ def roles(
     Run it as a superuser, or as the database's owner with CREATEROLE, and again whenever you like.
     Passwords come from HOLDFAST_MIGRATOR_PASSWORD, HOLDFAST_APP_PASSWORD and
     HOLDFAST_READONLY_PASSWORD; a role without one keeps what it has, or logs in by other means.
+    Those that have none in the end are named.
     """
     passwords = _passwords(("migrator", "app", *(["readonly"] if readonly else [])), ask)
 
-    async def run() -> Sequence[str]:
+    async def run() -> tuple[Sequence[str], Sequence[str]]:
         async with connected(url, load(extension)) as backend:
-            return await backend.operations.create_roles(
+            operations = backend.operations
+            # Before they are made: afterwards not everybody may see it.
+            without = await operations.roles_without_password(prefix, readonly=readonly)
+            statements = await operations.create_roles(
                 prefix, passwords=passwords, readonly=readonly, dry_run=dry_run
             )
+        return statements, [role for role in without if role not in passwords]
 
-    statements = asyncio.run(run())
+    statements, without = asyncio.run(run())
+    # On standard error: --sql is for a program to read.
+    for role in without:
+        errors.print(
+            f"{prefix}_{role} has no password, and none was set: unless it logs in by other means, "
+            f"run this again with {_VARIABLES[role]}"
+        )
     if dry_run:
         for statement in statements:
             typer.echo(f"{statement};")

@@ -100,6 +100,14 @@ class PersistenceConfig(Config):
             return write_url(self.postgres, self.tenant)
         return write_url(self.sqlite, self.tenant)
 
+    @property
+    def missing_file(self) -> Path | None:
+        """The file that connecting would make a database of; ``None`` if it makes none."""
+        path = self.sqlite.path
+        if self.backend != "sqlite" or path == ":memory:" or Path(path).exists():
+            return None
+        return Path(path)
+
     @classmethod
     def _build(cls, data: dict[str, Any]) -> Self:
         if data.get("backend") == "postgres" and isinstance(data.get("postgres"), Mapping):

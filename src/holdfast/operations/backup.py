@@ -7,16 +7,19 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table, inspect
 
 from holdfast.engines.base import Engine
 from holdfast.errors import BackupError
+from holdfast.operations.tenants import concerning_all
+from holdfast.schema.meta import TENANT
 
 __all__ = ["Backup", "make", "restore", "verify"]
 
@@ -41,6 +44,11 @@ class Backup(BaseModel):
 
 async def make(engine: Engine, tables: Sequence[Table], target: Path) -> Backup:
     _refuse(target)
+    if not await engine.run_sync(partial(_holds_any, tables=tables)):
+        raise BackupError(
+            "the database has no tables of Holdfast: look at the URL, or make them with "
+            "`holdfast migrate`"
+        )
     created_at = datetime.now(UTC)
     # Under its own name only when it is whole: half a file must not pass for a backup. Until then
     # where nobody else looks: it holds the hashes of passwords, and another may run meanwhile.
@@ -49,7 +57,8 @@ async def make(engine: Engine, tables: Sequence[Table], target: Path) -> Backup:
             prefix=f".{target.name}.", suffix=".part", dir=target.parent, ignore_cleanup_errors=True
         ) as folder:
             part = Path(folder) / target.name
-            rows = await engine.backup(part, [table.name for table in tables])
+            with concerning_all("backup"):
+                rows = await engine.backup(part, [table.name for table in tables])
             part.chmod(0o600)
             size, digest = await asyncio.to_thread(_digest, part)
             found = Backup(
@@ -103,6 +112,18 @@ async def restore(engine: Engine, source: Path) -> Backup:
 
 def manifest_of(backup: Path) -> Path:
     return backup.with_name(f"{backup.name}.json")
+
+
+def _holds_any(connection: Connection, *, tables: Sequence[Table]) -> bool:
+    """Whether a table is there that is ours: ``users``, without tenants, is another program's."""
+    looked_at = inspect(connection)
+    stored = set(looked_at.get_table_names())
+    return any(
+        column["name"] == TENANT
+        for table in tables
+        if table.name in stored
+        for column in looked_at.get_columns(table.name)
+    )
 
 
 def _refuse(target: Path) -> None:

@@ -39,7 +39,7 @@ class Operations:
         Writers go on. The file has its name only when it is complete, synced, and its rows are
         those of the database; only its owner may read it. SQLite's is a database in one file;
         PostgreSQL's is pg_dump's custom format, which needs that program. `BackupError` if the
-        file exists or cannot be made.
+        file exists or cannot be made, and for a database without any table of Holdfast.
         """
         return await backup.make(self._engine(), self._tables, Path(target))
 
@@ -55,7 +55,8 @@ class Operations:
         """The failovers of PostgreSQL that this process met since `connect`, oldest first.
 
         Each tells which rows that were acknowledged are missing on the new primary. It is here
-        when the rows have been looked up, some moments after the first answer of the new primary.
+        when the rows have been looked up, some moments after the first answer of the new primary;
+        where ``broken_off`` is not empty, not all of them could be.
         """
         return self._engine().stats().failovers
 
@@ -71,7 +72,8 @@ class Operations:
 
         Costs a look into each table's key per tenant, not per row.
         """
-        return await tenants.names(self._engine(), self._tables)
+        with tenants.concerning_all("the list of tenants"):
+            return await tenants.names(self._engine(), self._tables)
 
     async def count_tenant(self, tenant: str) -> Mapping[str, int]:
         """Rows of a tenant at one moment, per table that has any."""
@@ -130,6 +132,17 @@ class Operations:
         return await roles.create(
             self._engine(), self._chains, names, passwords or {}, dry_run=dry_run
         )
+
+    async def roles_without_password(
+        self, prefix: str = "holdfast", *, readonly: bool = False
+    ) -> Sequence[str]:
+        """Which of ``migrator``, ``app`` and ``readonly`` have no password, or do not exist.
+
+        They log in by other means, such as certificates, or not at all. Who may not see that (it
+        takes a superuser) is told of those that do not exist alone. SQLite has no roles.
+        """
+        names = roles.RoleNames.of(prefix, readonly=readonly)
+        return await roles.passwordless(self._engine(), names)
 
     async def prune(
         self,

@@ -132,7 +132,7 @@ async def prune(
     now = datetime.now(UTC)
     found = []
     for table in chosen:
-        of = await tenants_of.names(engine, [table]) if names is None else names
+        of = await _with_rows(engine, table) if names is None else names
         for tenant in of:
             age = plan.age(table, tenant)
             if age is None and tables is not None:
@@ -142,6 +142,11 @@ async def prune(
                 if rows := await act(engine, table, tenant, before):
                     found.append(Pruned(table.name, tenant, before, rows))
     return tuple(found)
+
+
+async def _with_rows(engine: Engine, table: Table) -> Sequence[str]:
+    with tenants_of.concerning_all("prune", ", or name the tenants"):
+        return await tenants_of.names(engine, [table])
 
 
 def _policy(

@@ -24,7 +24,7 @@ from holdfast.errors import InvalidArgumentError
 from holdfast.migrations import Chain
 from holdfast.schema.policies import NAME as POLICY
 
-__all__ = ["LOGINS", "RoleNames", "create", "verifier"]
+__all__ = ["LOGINS", "RoleNames", "create", "passwordless", "verifier"]
 
 #: Who can log in, as `create` is given their passwords.
 LOGINS = ("migrator", "app", "readonly")
@@ -61,6 +61,9 @@ AND relname IN :names ORDER BY relname
 _ROLES = text("""
 SELECT rolname::text, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls
 FROM pg_roles WHERE rolname IN :names
+""").bindparams(bindparam("names", expanding=True))
+_STORED = text("""
+SELECT rolname::text FROM pg_authid WHERE rolname IN :names AND rolpassword IS NOT NULL
 """).bindparams(bindparam("names", expanding=True))
 # A trigger's function belongs to whom the table belongs to, and so does what policies ask.
 _FUNCTIONS = text(f"""
@@ -130,6 +133,24 @@ async def create(
         return [_shown(statement) for statement in statements]
 
     return await engine.run_sync(work, exclusive=not dry_run)
+
+
+async def passwordless(engine: Engine, names: RoleNames) -> Sequence[str]:
+    """See `holdfast.operations.Operations.roles_without_password`."""
+    logins = names.logins()
+
+    def work(connection: Connection) -> Sequence[str]:
+        if connection.dialect.name != "postgresql":
+            return ()
+        asked = {"names": list(logins.values())}
+        may_see = "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')"
+        if connection.exec_driver_sql(may_see).scalar():
+            having = set(connection.execute(_STORED, asked).scalars())
+        else:  # of a role that exists it cannot be told
+            having = {row[0] for row in connection.execute(_ROLES, asked)}
+        return [role for role, name in logins.items() if name not in having]
+
+    return await engine.run_sync(work)
 
 
 def _shown(statement: str) -> str:

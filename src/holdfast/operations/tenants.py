@@ -5,27 +5,45 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from functools import cache, partial
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal_column, select
 
 from holdfast import checks
 from holdfast.engines.base import Engine, Session, Statement
-from holdfast.errors import ConstraintViolationError, QueryError, QueryTimeoutError
+from holdfast.errors import (
+    ConstraintViolationError,
+    QueryError,
+    QueryTimeoutError,
+    TenantIsolationError,
+)
 from holdfast.operations.ranges import all_rows
 from holdfast.repositories.base import where_equal
 from holdfast.schema.changes import changes
 from holdfast.schema.meta import TENANT
-from holdfast.schema.triggers import lifted, rules_of
+from holdfast.schema.triggers import lifted, may_lift, rules_of
 
-__all__ = ["count", "erase", "names", "with_rows"]
+__all__ = ["concerning_all", "count", "erase", "names", "with_rows"]
 
 #: How often the tables are gone through while somebody goes on writing to them.
 _PASSES = 3
 #: How often, and for how long, the last of a tenant's guarded rows wait for the table's writers.
 _ATTEMPTS, _LOCK_TIMEOUT = 40, "250ms"
+
+
+@contextmanager
+def concerning_all(operation: str, otherwise: str = "") -> Iterator[None]:
+    """Say what to do to a role that sees one tenant at a time, and is refused for naming none."""
+    try:
+        yield
+    except TenantIsolationError as error:
+        raise TenantIsolationError(
+            f"{operation}: row-level security shows this database role one tenant at a time, and "
+            "this concerns all: run it as the role that owns the tables, such as the migrator that "
+            f"`holdfast roles` makes{otherwise}"
+        ) from error
 
 
 @cache
@@ -123,5 +141,11 @@ async def _empty(engine: Engine, table: Table, tenant: str) -> int:
 
 
 def _delete_guarded(connection: Connection, table: Table, tenant: str) -> int:
+    if not may_lift(connection, table):
+        raise QueryError(
+            f"erase_tenant: the last rows of {table.name} are kept by rules that only the owner of "
+            "the table may lift: erase again as the migrator that `holdfast roles` makes, and it "
+            "goes on"
+        )
     with lifted(connection, table, lock_timeout=_LOCK_TIMEOUT):
         return connection.execute(delete(table).where(table.c.tenant == tenant)).rowcount

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import DDL, Connection, Table, event, text
 
-__all__ = ["TRIGGERS", "existing", "keep_one", "lifted", "rules_of"]
+__all__ = ["TRIGGERS", "existing", "keep_one", "lifted", "may_lift", "rules_of"]
 
 #: Every trigger by name, with the statements that create and drop it on each dialect.
 TRIGGERS: dict[str, dict[str, tuple[list[str], list[str]]]] = {}
@@ -82,6 +82,17 @@ def keep_one(table: Table, rule: str, *, holds: str) -> None:
 def rules_of(table: Table) -> dict[str, str]:
     """By its trigger's name the condition on ``{row}`` of each rule of `keep_one`."""
     return _KEPT.get(table, {})
+
+
+def may_lift(connection: Connection, table: Table) -> bool:
+    """Whether the database role may use `lifted`: on PostgreSQL it takes the table's owner."""
+    if connection.dialect.name == "sqlite":
+        return True
+    name = connection.dialect.identifier_preparer.format_table(table)
+    owned = text(
+        "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = CAST(:name AS regclass)"
+    )
+    return bool(connection.execute(owned, {"name": name}).scalar())
 
 
 @contextmanager
