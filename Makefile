@@ -28,7 +28,7 @@ check: $(VENV)/.developed ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-faults: $(VENV)/.developed ## the fault scorecard at full size (two hours)
+faults: $(VENV)/.developed ## the fault scorecard at full size (an hour and a quarter)
 	HOLDFAST_FAULTS=full $(BIN)/pytest tests/faults -p no:xdist -s --timeout 1800
 
 bench: $(VENV)/.developed ## Holdfast and the bare drivers in one run, as ratios

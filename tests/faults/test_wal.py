@@ -239,8 +239,8 @@ async def test_row_27_a_reader_keeps_the_log(
     record(
         27,
         "SQLite log under a pinned reader",
-        f"{size / 1e6:.1f} MB, back within the limit {after} s after the release, "
-        f"{len(warnings)} warnings",
+        f"{size / 1e6:.1f} MB, back within the limit {after and round(after, 2)} s after "
+        f"the release, {len(warnings)} warnings",
         f"without repeated checkpoints {control_size / 1e6:.1f} MB stay: {control}",
     )
     assert after is not None
