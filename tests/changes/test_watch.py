@@ -414,5 +414,5 @@ async def test_a_file_is_watched_from_another_process(shared_url: str) -> None:
             await put(one, "a")
             begun = asyncio.get_running_loop().time()
             (change,) = await take(changes, 1)
-            assert asyncio.get_running_loop().time() - begun < 1
+            assert asyncio.get_running_loop().time() - begun < 5
     assert isinstance(change, Change)

@@ -170,15 +170,19 @@ async def test_who_gets_none_in_time_is_told_how_many_are_busy(pools: Any) -> No
     says = r"no connection within 0\.2.* s: 2 of 2 connections are busy, the longest for 0\.\d s"
     with pytest.raises(PoolTimeoutError, match=says):
         await pool.acquire()
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-    with pytest.raises(PoolTimeoutError):
-        await pool.acquire(begun + 0.05)  # a deadline of the caller's own
-    assert loop.time() - begun < 0.15
     for connection in held:
         pool.release(connection)
     pool.release(await pool.acquire())
     assert pool.stats().waiting == 0
+
+
+async def test_a_deadline_of_the_callers_own(pools: Any) -> None:
+    pool = await pools(pool_max_size=1, pool_timeout_seconds=60)
+    held = await pool.acquire()
+    async with asyncio.timeout(30):
+        with pytest.raises(PoolTimeoutError):
+            await pool.acquire(asyncio.get_running_loop().time() + 0.05)
+    pool.release(held)
 
 
 async def test_a_connection_that_came_too_late_is_not_lost(pools: Any) -> None:
@@ -414,7 +418,7 @@ async def test_the_circuit_opens_and_closes_by_itself(
         begun = loop.time()
         with pytest.raises(CircuitOpenError, match=r"has been away for 0\.\d s .* far: gone$"):
             await pool.acquire()
-        assert 0.25 < loop.time() - begun < 0.6  # from the start of the outage
+        assert 0.25 < loop.time() - begun < 4  # from the start of the outage, and not five seconds
         asked = server.asked
         for _ in range(100):
             with pytest.raises(CircuitOpenError):

@@ -275,7 +275,8 @@ async def test_a_server_that_says_nothing() -> None:
         begun = asyncio.get_running_loop().time()
         says = await refused(config(port=port, connect_timeout_seconds=0.2))
         assert says.endswith("no answer within 0.2 s")
-        assert asyncio.get_running_loop().time() - begun < 1
+        # Without the limit it would be ten.
+        assert asyncio.get_running_loop().time() - begun < 8
 
 
 async def test_beyond_this_machine_tls_is_insisted_on() -> None:
