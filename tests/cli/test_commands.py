@@ -142,9 +142,17 @@ def test_a_restore_that_is_refused_makes_no_database(tmp_path: Path) -> None:
 
 def test_an_error_is_one_line(tmp_path: Path) -> None:
     far = tmp_path / ("a" * 100) / ("b" * 100) / "org.db"
-    said = run("status", url=f"sqlite:///{far}", code=1)
+    said = run("migrate", url=f"sqlite:///{far}", code=1)
     assert "does not exist" in said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["status", "doctor", "prune", "tenant list", "backup b.db"])
+def test_a_mistyped_name_makes_no_database(tmp_path: Path, command: str) -> None:
+    said = run(*command.split(), url=f"sqlite:///{tmp_path / 'typo.db'}", code=1)
+    assert said.startswith("PersistenceConnectionError: there is no database")
+    assert "look at the URL" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nobody_is_erased(sqlite_url: str) -> None:

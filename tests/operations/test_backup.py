@@ -169,14 +169,10 @@ async def test_a_database_without_our_tables_is_refused(empty_url: str, tmp_path
     assert left(tmp_path) == ["org.backup", "org.backup.json"]
 
 
-def test_a_mistyped_url_leaves_no_file(
-    tmp_path: Path, empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+def test_the_command_for_an_empty_database_leaves_no_file(
+    tmp_path: Path, empty_postgres_url: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     target = tmp_path / "org.backup"
-    said = run("backup", str(target), code=1, url=f"sqlite:///{tmp_path / 'typo.db'}")
-    assert said.startswith("BackupError: there is no database")
-    assert "look at the URL" in said
     (tmp_path / "empty.db").touch()
     for url in (f"sqlite:///{tmp_path / 'empty.db'}", empty_postgres_url):
         said = run("backup", str(target), code=1, url=url)

@@ -140,6 +140,7 @@ async def test_a_weaker_file_is_seen(sqlite_url: str) -> None:
 
 def test_the_command_says_it_with_its_exit_code(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'org.db'}"
+    (tmp_path / "org.db").touch()
 
     def holdfast(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from holdfast import BackupError
 from holdfast.cli.extensions import Names, load
-from holdfast.cli.output import Json, Url, connected, console, print_json, read_config, size
+from holdfast.cli.output import Json, Url, connected, console, print_json, size
 from holdfast.operations import Backup, verify_backup
 
 _File = Annotated[Path, typer.Argument(show_default=False)]
@@ -23,9 +22,6 @@ def backup(target: _File, url: Url = None, extension: Names = None, json: Json =
     """
 
     async def run() -> Backup:
-        missing = read_config(url).missing_file
-        if missing is not None:  # a mistyped name: connecting would make an empty database of it
-            raise BackupError(f"there is no database {missing}: look at the URL")
         async with connected(url, load(extension)) as backend:
             return await backend.operations.backup(target)
 
@@ -48,7 +44,7 @@ def restore(
         found = await verify_backup(source)
         if verify:
             return found
-        async with connected(url, load(extension)) as backend:
+        async with connected(url, load(extension), new=True) as backend:
             return await backend.operations.restore(source)
 
     done = f"{source} is what was backed up" if verify else f"restored from {source}"

@@ -38,7 +38,7 @@ def migrate(
         return
 
     async def run() -> Status:
-        async with connected(url, load(extension)) as backend:
+        async with connected(url, load(extension), new=True) as backend:
             await backend.migrate()
             return await backend.status()
 
@@ -53,7 +53,7 @@ def _connected(
 ) -> AbstractAsyncContextManager[PersistenceBackend]:
     """The database and the extensions, named behind the command or in front of it."""
     outer_url, outer_extension = context.obj
-    return connected(url or outer_url, load(extension or outer_extension))
+    return connected(url or outer_url, load(extension or outer_extension), new=True)
 
 
 @app.command("current")

@@ -13,7 +13,12 @@ import typer
 from pydantic import SecretStr
 from rich.console import Console
 
-from holdfast import PersistenceBackend, PersistenceConfig, create_backend
+from holdfast import (
+    PersistenceBackend,
+    PersistenceConfig,
+    PersistenceConnectionError,
+    create_backend,
+)
 from holdfast.extending import Extension
 
 __all__ = ["Json", "Url", "connected", "console", "errors", "print_json", "read_config", "size"]
@@ -53,9 +58,16 @@ def read_config(url: str | None) -> PersistenceConfig:
 
 @asynccontextmanager
 async def connected(
-    url: str | None, extensions: Sequence[Extension] = ()
+    url: str | None, extensions: Sequence[Extension] = (), *, new: bool = False
 ) -> AsyncIterator[PersistenceBackend]:
-    backend = create_backend(read_config(url), extensions=extensions)
+    """``new``: a database that is a file may be made. Else a mistyped name would leave one."""
+    config = read_config(url)
+    if not new and config.missing_file is not None:
+        raise PersistenceConnectionError(
+            f"there is no database {config.missing_file}: look at the URL, or make it with "
+            "`holdfast migrate`"
+        )
+    backend = create_backend(config, extensions=extensions)
     await backend.connect()
     try:
         yield backend

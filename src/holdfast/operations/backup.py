@@ -7,19 +7,18 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from sqlalchemy import Connection, Table, inspect
+from sqlalchemy import Table
 
 from holdfast.engines.base import Engine
 from holdfast.errors import BackupError
+from holdfast.migrations import Chain, current
 from holdfast.operations.tenants import concerning_all
-from holdfast.schema.meta import TENANT
 
 __all__ = ["Backup", "make", "restore", "verify"]
 
@@ -42,9 +41,11 @@ class Backup(BaseModel):
     """Per table, of all tenants, at the moment of the backup."""
 
 
-async def make(engine: Engine, tables: Sequence[Table], target: Path) -> Backup:
+async def make(
+    engine: Engine, chains: Sequence[Chain], tables: Sequence[Table], target: Path
+) -> Backup:
     _refuse(target)
-    if not await engine.run_sync(partial(_holds_any, tables=tables)):
+    if not any([await current(engine, chain) for chain in chains]):
         raise BackupError(
             "the database has no tables of Holdfast: look at the URL, or make them with "
             "`holdfast migrate`"
@@ -112,18 +113,6 @@ async def restore(engine: Engine, source: Path) -> Backup:
 
 def manifest_of(backup: Path) -> Path:
     return backup.with_name(f"{backup.name}.json")
-
-
-def _holds_any(connection: Connection, *, tables: Sequence[Table]) -> bool:
-    """Whether a table is there that is ours: ``users``, without tenants, is another program's."""
-    looked_at = inspect(connection)
-    stored = set(looked_at.get_table_names())
-    return any(
-        column["name"] == TENANT
-        for table in tables
-        if table.name in stored
-        for column in looked_at.get_columns(table.name)
-    )
 
 
 def _refuse(target: Path) -> None:

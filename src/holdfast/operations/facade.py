@@ -39,9 +39,9 @@ class Operations:
         Writers go on. The file has its name only when it is complete, synced, and its rows are
         those of the database; only its owner may read it. SQLite's is a database in one file;
         PostgreSQL's is pg_dump's custom format, which needs that program. `BackupError` if the
-        file exists or cannot be made, and for a database without any table of Holdfast.
+        file exists or cannot be made, and for a database that was never migrated.
         """
-        return await backup.make(self._engine(), self._tables, Path(target))
+        return await backup.make(self._engine(), self._chains, self._tables, Path(target))
 
     async def restore(self, source: str | os.PathLike[str]) -> Backup:
         """Fill this database, which must be empty, from a backup of the same engine.

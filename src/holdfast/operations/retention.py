@@ -132,7 +132,7 @@ async def prune(
     now = datetime.now(UTC)
     found = []
     for table in chosen:
-        of = await _with_rows(engine, table) if names is None else names
+        of = await _tenants_in(engine, table) if names is None else names
         for tenant in of:
             age = plan.age(table, tenant)
             if age is None and tables is not None:
@@ -144,7 +144,7 @@ async def prune(
     return tuple(found)
 
 
-async def _with_rows(engine: Engine, table: Table) -> Sequence[str]:
+async def _tenants_in(engine: Engine, table: Table) -> Sequence[str]:
     with tenants_of.concerning_all("prune", ", or name the tenants"):
         return await tenants_of.names(engine, [table])
 

@@ -38,7 +38,7 @@ def demo(
 
 
 async def _run(url: str, agents: int, tasks: int, seed: int, *, quiet: bool) -> Outcome:
-    async with connected(url) as backend:
+    async with connected(url, new=True) as backend:
         await backend.migrate()
         run = int(await backend.get_setting("demo.runs") or 0) + 1
         plan = make_plan(run, seed, agents, tasks)
