@@ -9,6 +9,7 @@ import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -16,9 +17,11 @@ from holdfast import (
     BackupError,
     PersistenceBackend,
     PersistenceConnectionError,
+    PostgresConfig,
     SQLiteConfig,
     create_backend,
 )
+from holdfast.engines.postgres import dump
 from holdfast.engines.sqlite.engine import SQLiteEngine
 from holdfast.operations import verify_backup
 from holdfast.testing.processes import find_programs
@@ -27,6 +30,7 @@ from ..changes.conftest import engine_of
 from ..cli.test_commands import run
 from ..conformance.test_records import cost
 from ..conformance.test_work import task
+from ..conftest import at, run_sql
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +51,10 @@ def left(folder: Path) -> list[str]:
     """Backups, and pieces of them."""
     names = (path.name for pattern in ("*.backup*", ".*.part") for path in folder.glob(pattern))
     return sorted(set(names))
+
+
+def everything(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 @asynccontextmanager
@@ -177,7 +185,7 @@ def test_the_command_for_an_empty_database_leaves_no_file(
     for url in (f"sqlite:///{tmp_path / 'empty.db'}", empty_postgres_url):
         said = run("backup", str(target), code=1, url=url)
         assert said.startswith("BackupError: the database has no tables of Holdfast")
-    assert [path.name for path in tmp_path.iterdir()] == ["empty.db"]
+    assert everything(tmp_path) == ["empty.db"]
 
 
 async def test_a_backup_of_another_engine_is_refused(
@@ -221,6 +229,54 @@ def _program(folder: Path, name: str, script: str) -> None:
     path = folder / name
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+@pytest.mark.parametrize(
+    "name", ["dbname=victim", "-fvictim", "postgresql://victim", "port=15999", "it's\\", 'a"b%']
+)
+async def test_no_name_is_read_as_an_option_or_a_connection_string(
+    name: str,
+    postgres_url: str,
+    postgres_server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "victim"
+    kept.write_text("mine")
+    async with connected(postgres_url) as backend:
+        await backend.tasks.save(task("t"))
+        made = await backend.operations.backup("-l")
+    quoted = '"' + name.replace('"', '""') + '"'
+    await run_sql(postgres_server, f"CREATE DATABASE {quoted}")
+    try:
+        async with connected(at(postgres_server, quote(name, safe=""))) as named:
+            assert await named.operations.restore("-l") == made
+            assert await named.tasks.get("t") == task("t")
+            again = await named.operations.backup("-f")
+            assert again.rows == made.rows
+    finally:
+        await run_sql(postgres_server, f"DROP DATABASE {quoted} WITH (FORCE)")
+    assert everything(tmp_path) == ["-f", "-f.json", "-l", "-l.json", "victim"]
+    assert kept.read_text() == "mine"
+
+
+async def test_a_quote_in_a_tables_name_does_not_break_the_counts(
+    backend: PersistenceBackend,
+) -> None:
+    engine = engine_of(backend)
+    sql = 'CREATE TABLE "a""b; c" (id integer)'
+    await engine.run_sync(lambda c: c.exec_driver_sql(sql).close())
+    assert await engine.count(['a"b; c', "tasks", 'x"; --']) == {'a"b; c': 0, "tasks": 0}
+
+
+async def test_a_socket_directory_with_a_comma_is_refused() -> None:
+    class Connected:
+        _addr = "/run/a,b/.s.PGSQL.5432"
+
+    config = PostgresConfig(host="/run/a,b", database="d", username="u", password="p")
+    with pytest.raises(BackupError, match="has a comma in its name"):
+        await dump._run(config, Connected(), "true")  # type: ignore[arg-type]
 
 
 async def test_the_password_is_in_no_argument(

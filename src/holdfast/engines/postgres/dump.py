@@ -40,8 +40,8 @@ async def dump(
         snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
         rows = await count(connection, tables)
         await _run(
-            config, connection, program, "--format=custom", f"--file={target}",
-            f"--snapshot={snapshot}", "--no-owner", "--no-privileges", config.database,
+            config, connection, program, "--format=custom", f"--file={_place(target)}",
+            f"--snapshot={snapshot}", "--no-owner", "--no-privileges", _named(config.database),
         )  # fmt: skip
     return rows
 
@@ -56,20 +56,36 @@ async def load(config: PostgresConfig, connection: asyncpg.Connection[Any], sour
         )
     await _run(
         config, connection, program, "--exit-on-error", "--single-transaction", "--no-owner",
-        "--no-privileges", f"--dbname={config.database}", str(source),
+        "--no-privileges", _named(config.database), _place(source),
     )  # fmt: skip
 
 
 async def count(connection: asyncpg.Connection[Any], tables: Sequence[str]) -> Mapping[str, int]:
     stored = await connection.fetch(
-        "SELECT relname::text AS name FROM pg_class WHERE relkind IN ('r', 'p')"
-        " AND relnamespace = current_schema()::regnamespace AND relname = ANY($1::text[])",
+        "SELECT relname::text AS name, quote_ident(relname) AS quoted FROM pg_class"
+        " WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace"
+        " AND relname = ANY($1::text[])",
         list(tables),
     )
     return {
-        row["name"]: await connection.fetchval(f'SELECT count(*) FROM "{row["name"]}"')  # noqa: S608
+        row["name"]: await connection.fetchval(f"SELECT count(*) FROM {row['quoted']}")  # noqa: S608
         for row in stored
     }
+
+
+def _named(database: str) -> str:
+    """The option that names a database to libpq's programs.
+
+    libpq takes a bare name with "=" in it, or one that begins as a URL does, for a whole connection
+    string, and the programs take one with a leading "-" for an option.
+    """
+    quoted = database.replace("\\", "\\\\").replace("'", "\\'")
+    return f"--dbname=dbname='{quoted}'"
+
+
+def _place(file: Path) -> str:
+    """A file's path, which no program takes for an option."""
+    return str(file.absolute())
 
 
 async def _program(name: str, connection: asyncpg.Connection[Any]) -> str:
@@ -149,6 +165,11 @@ def _address(config: PostgresConfig, connection: asyncpg.Connection[Any]) -> tup
     address = connection._addr  # type: ignore[attr-defined]
     if isinstance(address, str):  # a socket: DIRECTORY/.s.PGSQL.PORT
         directory, _, name = address.rpartition("/")
+        if "," in directory:
+            raise BackupError(
+                f"the socket's directory {directory} has a comma in its name, which libpq reads as "
+                "a list of hosts: connect by 127.0.0.1, or rename the directory"
+            )
         return directory, int(name.rpartition(".")[2])
     host, port = address[:2]
     return str(host), int(port)
