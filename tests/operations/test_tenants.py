@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import json
 import stat
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from holdfast import (
     create_backend,
 )
 from holdfast.engines.base import Engine
-from holdfast.operations import read_export
+from holdfast.operations import portable, read_export
 from holdfast.operations.portable import Writer
 from holdfast.schema import metadata
 from holdfast.testing import samples
@@ -193,6 +194,20 @@ async def test_a_damaged_export_is_refused(backend: PersistenceBackend, tmp_path
     assert await backend.operations.count_tenant("copy") == {}
 
 
+def signed(file: Path, *lines: bytes) -> Path:
+    """An export with these lines whose sums are right."""
+    body = b"".join(line + b"\n" for line in lines)
+    tables: list[str] = []
+    for line in lines[1:]:
+        with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+            tables.append(json.loads(line)["table"])
+    rows = {table: tables.count(table) for table in tables if isinstance(table, str)}
+    end = {"rows": rows, "sha256": hashlib.sha256(body).hexdigest()}
+    data = body + json.dumps(end).encode() + b"\n"
+    file.write_bytes(gzip.compress(data) if file.suffix == ".gz" else data)
+    return file
+
+
 async def test_an_import_is_all_or_nothing_and_into_nothing(
     backend: PersistenceBackend, tmp_path: Path
 ) -> None:
@@ -201,30 +216,125 @@ async def test_an_import_is_all_or_nothing_and_into_nothing(
     await operations.export_tenant(backend.tenant, tmp_path / "e")
     with pytest.raises(BackupError, match="has rows already, in tasks"):
         await operations.import_tenant(tmp_path / "e")
-    lines = (tmp_path / "e").read_bytes().splitlines(keepends=True)
-    row, old = json.loads(lines[-2]), json.loads(lines[0])
-
-    def forged(name: str, header: Any, last: Any) -> Path:
-        body = b"".join(
-            [json.dumps(header).encode() + b"\n", *lines[1:-2], json.dumps(last).encode() + b"\n"]
-        )
-        end = {"rows": {"tasks": 20}, "sha256": hashlib.sha256(body).hexdigest()}
-        (tmp_path / name).write_bytes(body + json.dumps(end).encode() + b"\n")
-        return tmp_path / name
-
+    head, *rows = (tmp_path / "e").read_bytes().splitlines()[:-1]
+    old = json.loads(head)
     cases = {
-        "does not fit": forged("a", old, {"table": "tasks", "row": {"id": "x"}}),
-        "at revision 0000": forged("b", old | {"revisions": {"holdfast": "0000"}}, row),
-        "attach it": forged("c", old | {"revisions": {"pad": "0001"}}, row),
+        "at revision 0000": {"revisions": {"holdfast": "0000"}},
+        "attach it": {"revisions": old["revisions"] | {"pad": "0001"}},
+        "line 1: it does not name the revision of holdfast": {"revisions": {}},
+        "line 1: tenant must not be blank": {"tenant": " "},
+        "line 1: tenant holds a NUL": {"tenant": "a\0"},
     }
-    for message, file in cases.items():
+    for message, forged in cases.items():
+        file = signed(tmp_path / "f", json.dumps(old | forged).encode(), *rows)
         assert read_export(file).rows == {"tasks": 20}
+        tenant = None if "tenant" in forged else "copy"
         with pytest.raises(BackupError, match=message):
-            await operations.import_tenant(file, tenant="copy")
-    row["row"]["max_retries"] = None
-    with pytest.raises(QueryError):
-        await operations.import_tenant(forged("d", old, row), tenant="copy")
-    assert await operations.count_tenant("copy") == {}
+            await operations.import_tenant(file, tenant=tenant)
+    assert await operations.tenants() == (backend.tenant,)
+
+
+#: What replaces the fields of a task's row, and what is said of it.
+CRAFTED: dict[str, tuple[dict[str, Any], str]] = {
+    "a column less": ({"id": ...}, "other columns"),
+    "a column more": ({"tenant": "other"}, "other columns"),
+    "NUL": ({"title": "a\0b"}, "title holds a NUL character"),
+    "a lone surrogate": ({"title": "\ud800"}, "title holds a lone surrogate"),
+    "no text": ({"title": 5}, "title must be text, not int"),
+    "a list for a text": ({"title": ["x"]}, "title must be text, not list"),
+    "null": ({"max_retries": None}, "max_retries must not be null"),
+    "no JSON": ({"dependencies": "[1,"}, "dependencies must be JSON"),
+    "not a number": ({"dependencies": "[NaN]"}, "dependencies must be JSON"),
+    "NUL in JSON": ({"dependencies": '["\\u0000"]'}, "dependencies.* holds a NUL"),
+    "deep JSON": ({"dependencies": "[" * 9_000 + "]" * 9_000}, "dependencies"),
+    "no number": ({"budget_limit": "5"}, "budget_limit must be a number"),
+    "truth for a number": ({"budget_limit": True}, "budget_limit must be a number"),
+    "no integer": ({"max_retries": 1.5}, "max_retries must be an integer"),
+    "past 64 bits": ({"max_retries": 2**63}, "max_retries does not fit into 64 bits"),
+    "an id twice": ({"id": "t00001"}, "a second row of tasks with the same key"),
+}
+
+
+@pytest.mark.parametrize("case", CRAFTED)
+async def test_a_crafted_row_is_refused_by_its_line(
+    backend: PersistenceBackend, tmp_path: Path, case: str
+) -> None:
+    await many(backend, 3)
+    operations = backend.operations
+    await operations.export_tenant(backend.tenant, tmp_path / "e")
+    head, *rows = (tmp_path / "e").read_bytes().splitlines()[:-1]
+    changed, message = CRAFTED[case]
+    row = json.loads(rows[-1])
+    row["row"] = {k: v for k, v in (row["row"] | changed).items() if v is not ...}
+    file = signed(tmp_path / "f", head, *rows[:-1], json.dumps(row).encode())
+    assert read_export(file).rows == {"tasks": 3}
+    with pytest.raises(BackupError, match=f"f: line 4: .*{message}"):
+        await operations.import_tenant(file, tenant="copy")
+    assert await operations.tenants() == (backend.tenant,)
+
+
+async def test_times_and_bytes_of_a_crafted_row_are_checked(
+    backend: PersistenceBackend, tmp_path: Path
+) -> None:
+    await fill(backend, "acme")
+    operations = backend.operations
+    await operations.export_tenant("acme", tmp_path / "e")
+    head, *rows = (tmp_path / "e").read_bytes().splitlines()[:-1]
+    at = next(n for n, line in enumerate(rows) if json.loads(line)["table"] == "messages")
+    for time in ("yesterday", "2026-01-31T09:00:00", "0001-01-01T00:00:00+14:00", 5):
+        row = json.loads(rows[at])
+        row["row"]["timestamp"] = time
+        lines = [*rows[:at], json.dumps(row).encode(), *rows[at + 1 :]]
+        with pytest.raises(BackupError, match=f"line {at + 2}: .* messages: timestamp"):
+            await operations.import_tenant(signed(tmp_path / "f", head, *lines), tenant="copy")
+    assert "copy" not in await operations.tenants()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"table":["tasks"],"row":{}}',
+        b'{"table":null,"row":{}}',
+        b'{"table":"tasks","row":[]}',
+        b'{"table":"tasks"}',
+        b'{"table":"tasks","row":{"id":' + b"1" * 5_000 + b"}}",
+        b'{"table":"tasks","row":{"id":NaN}}',
+        b"[" * 100_000,
+        '{"table":"tasks","row":{}}'.encode("utf-16"),
+        b"\xff",
+        b"",
+    ],
+)
+def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: bytes) -> None:
+    head = {"holdfast": "1", "revisions": {}, "tenant": "a", "created_at": "2026-01-31T09:00:00Z"}
+    for name in ("f", "f.gz"):
+        file = signed(tmp_path / name, json.dumps(head).encode(), line)
+        with pytest.raises(BackupError, match="line 2 is no row of a table"):
+            read_export(file)
+
+
+def test_a_small_file_does_not_unpack_to_a_large_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portable, "LONGEST_LINE", 1024 * 1024)
+    (tmp_path / "f.gz").write_bytes(gzip.compress(b"a" * 64 * 1024 * 1024))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BackupError, match="line 1 is longer than 1,048,576 bytes"):
+            read_export(tmp_path / "f.gz")
+        assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+async def test_a_row_that_no_import_would_take_is_not_exported(
+    backend: PersistenceBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portable, "LONGEST_LINE", 1024)
+    await backend.tasks.save(task("t").model_copy(update={"description": "x" * 1024}))
+    with pytest.raises(BackupError, match=r"a row of tasks takes 1,\d+ bytes"):
+        await backend.operations.export_tenant(backend.tenant, tmp_path / "e")
+    assert left(tmp_path) == []
 
 
 async def test_an_erased_tenant_is_gone_and_no_other(filled: PersistenceBackend) -> None:

@@ -14,7 +14,12 @@ from sqlalchemy import Table, select
 
 from holdfast import checks, migrations
 from holdfast.engines.base import Engine, Session, Statement
-from holdfast.errors import BackupError
+from holdfast.errors import (
+    BackupError,
+    ConstraintViolationError,
+    DuplicateRecordError,
+    InvalidArgumentError,
+)
 from holdfast.migrations import Chain
 from holdfast.operations import portable
 from holdfast.operations.portable import Export, Header, Writer
@@ -90,10 +95,18 @@ async def load(
     tenant: str | None,
 ) -> Export:
     """See `holdfast.operations.Operations.import_tenant`."""
-    # To its end, before anybody is kept waiting.
+    # To its end, before any writer is kept waiting.
     export = await asyncio.to_thread(portable.read_export, source)
-    name = checks.not_blank(export.tenant if tenant is None else tenant, "import_tenant: tenant")
+    if tenant is not None:
+        name = checks.not_blank(tenant, "import_tenant: tenant")
+    else:
+        try:
+            name = checks.not_blank(export.tenant, "tenant")
+        except InvalidArgumentError as error:
+            raise BackupError(f"{source}: line 1: {error}") from None
     revisions = await _revisions(engine, chains)
+    if chains[0].name not in export.revisions:
+        raise BackupError(f"{source}: line 1: it does not name the revision of {chains[0].name}")
     for chain, revision in export.revisions.items():
         if chain not in revisions:
             raise BackupError(
@@ -104,29 +117,35 @@ async def load(
                 f"{source} was exported at revision {revision} of {chain}, and the database is at "
                 f"{revisions[chain]}: bring both to the same one"
             )
-    # The log numbers what happened where the export comes from.
-    stored = {table.name: table for table in tables if table is not changes}
+    # Of the chains whose revision the file names. The log numbers what happened where the export
+    # comes from.
+    named = {id(chain.metadata) for chain in chains if chain.name in export.revisions}
+    stored = [t for t in tables if t is not changes]
     async with engine.transaction() as session:
-        if taken := await with_rows(session, list(stored.values()), name):
+        if taken := await with_rows(session, stored, name):
             raise BackupError(
                 f"the tenant {name!r} has rows already, in {', '.join(taken)}: import under "
                 "another name, or erase what is there"
             )
-        await _fill(session, stored, source, name)
+        known = {table.name: table for table in stored if id(table.metadata) in named}
+        await _fill(session, known, source, name)
     return export
 
 
 async def _fill(session: Session, stored: Mapping[str, Table], source: Path, tenant: str) -> None:
-    for name, row in portable.rows_of(source):
+    for number, name, row in portable.rows_of(source):
         if name == changes.name:
             continue
+        place = f"{source}: line {number}"
         if (table := stored.get(name)) is None:
-            raise BackupError(f"{source} holds rows of {name}, a table that this database lacks")
+            raise BackupError(f"{place}: a row of {name}, a table that this database lacks")
         try:
             values = portable.decode(portable.columns_of(table), row)
-        except (ValueError, TypeError):
-            raise BackupError(f"{source}: a row of {name} does not fit its table") from None
-        await session.write(_insert(table), (tenant, *values))
+            await session.write(_insert(table), (tenant, *values))
+        except DuplicateRecordError:
+            raise BackupError(f"{place}: a second row of {name} with the same key") from None
+        except (ValueError, ConstraintViolationError) as error:
+            raise BackupError(f"{place}: the row does not fit {name}: {error}") from None
 
 
 async def _revisions(engine: Engine, chains: Sequence[Chain]) -> dict[str, str | None]:

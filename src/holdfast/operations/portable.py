@@ -4,7 +4,10 @@ JSON lines in UTF-8: a header; each row as ``{"table": ..., "row": {column: valu
 tenant, a table's rows together, and tables before those that refer to them; a trailer with the
 number of rows per table and the SHA-256 of every byte before it. Instants are ISO 8601 in UTC with
 microseconds, JSON columns the text that was stored, bytes base64. A name that ends in ``.gz`` is
-compressed, the digest is of what was compressed.
+compressed, the digest is of what was compressed. No line is longer than ``LONGEST_LINE``.
+
+A digest says that a file was not changed by accident. It says nothing about who made the file, so
+each value is checked as a caller's is before it is written.
 """
 
 from __future__ import annotations
@@ -21,20 +24,34 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from sqlalchemy import Column, LargeBinary, Table
+from sqlalchemy import BigInteger, Boolean, Column, Double, LargeBinary, Table
 
+from holdfast import checks
 from holdfast.engines.base import Row
 from holdfast.errors import BackupError
 from holdfast.schema.meta import TENANT
-from holdfast.schema.types import Timestamp
+from holdfast.schema.types import JsonText, Timestamp
 
-__all__ = ["Export", "Header", "Writer", "columns_of", "decode", "head", "read_export", "rows_of"]
+__all__ = [
+    "LONGEST_LINE",
+    "Export",
+    "Header",
+    "Line",
+    "Writer",
+    "columns_of",
+    "decode",
+    "read_export",
+    "rows_of",
+]
 
-#: Bytes of a line beyond which a file is none of ours; the largest text takes less.
-_LONGEST_LINE = 2**31
+#: Bytes of one line: a text of the largest size that is stored, at four bytes a character, and what
+#: stands beside it. Bounds what a small compressed file can make a reader hold.
+LONGEST_LINE = 4 * checks.LARGEST_TEXT + 1024 * 1024
+#: Bytes that are read at a time.
+_PIECE = 1024 * 1024
 
 
 class Header(BaseModel):
@@ -55,6 +72,14 @@ class Export(Header):
 
     rows: Mapping[str, int]
     sha256: str
+
+
+class Line(NamedTuple):
+    """A row of the file, ``number`` counted from 1."""
+
+    number: int
+    table: str
+    row: Mapping[str, Any]
 
 
 def columns_of(table: Table) -> list[Column[Any]]:
@@ -122,6 +147,12 @@ class Writer:
     def _put(self, line: Mapping[str, Any]) -> None:
         text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
         data = f"{text}\n".encode()
+        if len(data) > LONGEST_LINE:
+            raise BackupError(
+                f"a row of {line['table']} takes {len(data):,} bytes as JSON, and a row of an "
+                f"export may take {LONGEST_LINE:,}: use `holdfast backup`, or store large texts "
+                "as files"
+            )
         self._digest.update(data)
         self._lines.write(data)
 
@@ -137,27 +168,61 @@ def _encoder(column: Column[Any]) -> Callable[[Any], Any] | None:
 def decode(columns: Sequence[Column[Any]], row: Mapping[str, Any]) -> tuple[Any, ...]:
     """The values of columns, as statements take them; `ValueError` if the row does not fit."""
     if row.keys() != {column.name for column in columns}:
-        raise ValueError("other columns than the table has")
+        raise ValueError("it has other columns than the table")
     return tuple(_decoded(column, row[column.name]) for column in columns)
 
 
 def _decoded(column: Column[Any], value: Any) -> Any:
+    kind, name = column.type, column.name
     if value is None:
+        if not column.nullable:
+            raise ValueError(f"{name} must not be null")
         return None
-    if isinstance(column.type, Timestamp):
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None:
-            raise ValueError("a time without a time zone")
-        return moment.astimezone(UTC)
-    if isinstance(column.type, LargeBinary):
-        return base64.b64decode(value, validate=True)
+    if isinstance(kind, Boolean):
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false")
+        return value
+    if isinstance(kind, BigInteger):
+        return checks.integer(value, name)
+    if isinstance(kind, Double):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} must be a number")
+        return float(value)
+    checks.text(value, name)
+    if isinstance(kind, Timestamp):
+        return _instant(value, name)
+    if isinstance(kind, LargeBinary):
+        return _bytes(value, name)
+    if isinstance(kind, JsonText):
+        return _json(value, name)
     return value
 
 
-def head(path: Path) -> Header:
-    """The header alone; `BackupError` if the file is no export."""
-    with _opened(path) as file:
-        return _header(path, file.readline(_LONGEST_LINE))
+def _instant(value: str, name: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a time in ISO 8601") from None
+    return checks.instant(moment, name)
+
+
+def _bytes(value: str, name: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError:
+        raise ValueError(f"{name} must be base64") from None
+
+
+def _json(value: str, name: str) -> str:
+    try:
+        json.loads(value, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{name} must be JSON") from None
+    return checks.json_text(value, name)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def read_export(path: str | os.PathLike[str]) -> Export:
@@ -172,8 +237,8 @@ def read_export(path: str | os.PathLike[str]) -> Export:
     return reader.export
 
 
-def rows_of(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each row with its table's name; after the last one `BackupError` as `read_export`."""
+def rows_of(path: Path) -> Iterator[Line]:
+    """Each row; after the last one `BackupError` as `read_export`."""
     return _Reader(path).rows()
 
 
@@ -182,28 +247,57 @@ class _Reader:
         self._path = path
         self.export: Export | None = None
 
-    def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def rows(self) -> Iterator[Line]:
         digest, counted = hashlib.sha256(), Counter[str]()
         with _opened(self._path) as file:
-            line = file.readline(_LONGEST_LINE)
-            header = _header(self._path, line)
-            while True:
-                digest.update(line)
-                line = file.readline(_LONGEST_LINE)
+            lines = enumerate(self._lines(file), start=1)
+            header: Header | None = None
+            for number, line in lines:
                 if not line.endswith(b"\n"):
                     raise BackupError(f"{self._path} is cut short: its end is missing")
-                found = _parsed(line)
-                if set(found) == {"rows", "sha256"}:
-                    break
-                if set(found) != {"table", "row"} or not isinstance(found["row"], dict):
-                    raise BackupError(f"{self._path} is damaged: it holds a line that is no row")
-                counted[found["table"]] += 1
-                yield found["table"], found["row"]
-            if file.read(1):
+                if header is None:
+                    header = _header(self._path, line)
+                else:
+                    found = _parsed(line)
+                    if set(found) == {"rows", "sha256"}:
+                        break
+                    if (
+                        set(found) != {"table", "row"}
+                        or not isinstance(found["table"], str)
+                        or not isinstance(found["row"], dict)
+                    ):
+                        raise BackupError(f"{self._path}: line {number} is no row of a table")
+                    counted[found["table"]] += 1
+                    yield Line(number, found["table"], found["row"])
+                digest.update(line)
+            else:
+                raise BackupError(
+                    f"{self._path} is cut short: its end is missing"
+                    if header
+                    else f"{self._path} is empty"
+                )
+            if next(lines, None) is not None:
                 raise BackupError(f"{self._path} is damaged: something follows its end")
         if found["sha256"] != digest.hexdigest() or found["rows"] != dict(counted):
             raise BackupError(f"{self._path} is not what was exported: it was changed since")
         self.export = Export(**dict(header), rows=found["rows"], sha256=found["sha256"])
+
+    def _lines(self, file: IO[bytes]) -> Iterator[bytes]:
+        """Lines with their ends, which the last one may lack."""
+        # By hand: `readline` of a compressed file holds a long line twice.
+        number, line = 1, bytearray()
+        while piece := file.readline(_PIECE):
+            line += piece
+            if len(line) > LONGEST_LINE:
+                raise BackupError(
+                    f"{self._path}: line {number} is longer than {LONGEST_LINE:,} bytes, which no "
+                    "line of an export is"
+                )
+            if piece.endswith(b"\n"):
+                yield bytes(line)
+                number, line = number + 1, bytearray()
+        if line:
+            yield bytes(line)
 
 
 def _header(path: Path, line: bytes) -> Header:
@@ -217,7 +311,8 @@ def _header(path: Path, line: bytes) -> Header:
 
 def _parsed(line: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(line)
+        # From text: given bytes, the parser would take other encodings too.
+        found = json.loads(line.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
