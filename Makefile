@@ -7,29 +7,34 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 URL ?=
 
+# Python reads the path of an editable installation in the locale's encoding: let that be any path.
+ifneq ($(filter C POSIX,$(LC_ALL)),)
+export LC_ALL := C.UTF-8
+endif
+
 .DEFAULT_GOAL := help
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.installed ## let a small organisation work on org.db, and kill one of its processes (URL=... elsewhere)
-	$(BIN)/holdfast demo $(if $(URL),--url $(URL))
+	$(BIN)/python -m holdfast.cli demo $(if $(URL),--url '$(URL)')
 
 test: $(VENV)/.developed ## every test, on SQLite and on a real PostgreSQL
-	$(BIN)/pytest -n $(WORKERS) --dist loadscope
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 
 matrix: $(VENV)/.developed ## the conformance tests again: through PgBouncer, and as the role that is confined to a tenant
-	HOLDFAST_TEST_POOLER=transaction $(BIN)/pytest -q -n $(WORKERS) --dist loadscope tests/conformance -k postgres
-	HOLDFAST_TEST_ROLE=runtime $(BIN)/pytest -q -n $(WORKERS) --dist loadscope tests/conformance -k postgres
+	HOLDFAST_TEST_POOLER=transaction $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope tests/conformance -k postgres
+	HOLDFAST_TEST_ROLE=runtime $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope tests/conformance -k postgres
 
 check: $(VENV)/.developed ## ruff, mypy --strict, import-linter
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python $(BIN)/lint-imports
 
 faults: $(VENV)/.developed ## the fault scorecard at full size (an hour and a quarter)
-	HOLDFAST_FAULTS=full $(BIN)/pytest tests/faults -p no:xdist -s --timeout 1800
+	HOLDFAST_FAULTS=full $(BIN)/python -m pytest tests/faults -p no:xdist -s --timeout 1800
 
 bench: $(VENV)/.developed ## Holdfast and the bare drivers in one run, as ratios
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -43,7 +48,7 @@ clean: ## remove what the targets made, databases of the demo included
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	'$(PYTHON)' -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt --upgrade pip
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt

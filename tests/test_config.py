@@ -17,10 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
+import holdfast
 from holdfast.config import PersistenceConfig, PostgresConfig, SQLiteConfig
 from holdfast.errors import InvalidArgumentError
 
 CANARY = "hunter2canary"
+LIBRARY = f"{Path(holdfast.__file__).parent}{os.sep}"
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +52,7 @@ def refused(call: Callable[[], object]) -> str:
     assert error.__cause__ is None
     assert error.__context__ is None
     frames = error.__traceback__
-    while frames is not None and "/holdfast/" not in frames.tb_frame.f_code.co_filename:
+    while frames is not None and not frames.tb_frame.f_code.co_filename.startswith(LIBRARY):
         frames = frames.tb_next  # the test's own variables hold the canary
     assert frames is not None
     shown = "".join(
