@@ -364,7 +364,17 @@ def test_the_password_is_shown_nowhere() -> None:
         config.safe_url, repr(config.postgres), f"{config:}",
     ):  # fmt: skip
         assert CANARY not in shown
-    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301
+
+
+def test_a_pickle_carries_no_password() -> None:
+    config = PersistenceConfig.from_url("postgresql://app:canary@db/org")
+    for value in (config, config.postgres):
+        data = pickle.dumps(value)
+        assert b"canary" not in data
+    copy = pickle.loads(pickle.dumps(config))  # noqa: S301
+    assert server_of(copy).password.get_secret_value() == ""
+    assert copy.safe_url.replace("app@", "app:***@") == config.safe_url
+    assert server_of(config.model_copy(deep=True)).password.get_secret_value() == "canary"
 
 
 # -- environment -----------------------------------------------------------------------------------

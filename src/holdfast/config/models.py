@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -118,7 +118,10 @@ class SQLiteConfig(EngineConfig):
 
 
 class PostgresConfig(EngineConfig):
-    """A PostgreSQL database. A ``host`` that begins with ``/`` is a Unix socket's directory."""
+    """A PostgreSQL database. A ``host`` that begins with ``/`` is a Unix socket's directory.
+
+    A pickle holds everything but the password, which is empty in the copy.
+    """
 
     host: _Word = "localhost"
     port: int = Field(default=5432, ge=1, le=65535)
@@ -189,6 +192,12 @@ class PostgresConfig(EngineConfig):
         if self.pool_max_size < self.pool_min_size:
             raise ValueError("pool_max_size must not be below pool_min_size")
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickle lies in queues, caches and files: the password is not in it, and its reader takes
+        # it from where this process did.
+        state = super().__getstate__()
+        return state | {"__dict__": state["__dict__"] | {"password": SecretStr("")}}
 
     @property
     def servers(self) -> tuple[tuple[str, int], ...]:
