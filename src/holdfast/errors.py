@@ -28,12 +28,15 @@
     └── ArtifactStorageFullError
 
 ``is_retryable`` says whether the same call, made again unchanged, can succeed. Messages name the
-place of a bad value, never the value of a secret, and never text of the database's ``DETAIL``.
+place of a bad value, never the value of a secret, and never text of the database's ``DETAIL``. As
+text an error is one line: characters that are not printable are escaped.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+from holdfast.printable import printable
 
 __all__ = [
     "ArtifactStorageFullError",
@@ -67,6 +70,9 @@ class PersistenceError(Exception):
     """Base of every Holdfast error."""
 
     is_retryable: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class PersistenceConnectionError(PersistenceError):

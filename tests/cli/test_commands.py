@@ -51,6 +51,7 @@ def test_history_ends_at_the_head() -> None:
 
 
 def test_migrate_an_empty_database(tmp_path: Path, empty_postgres_url: str) -> None:
+    (tmp_path / "new.db").touch()
     for url in (f"sqlite:///{tmp_path}/new.db", empty_postgres_url):
         assert (
             "not migrated"
@@ -147,7 +148,12 @@ def test_an_error_is_one_line(tmp_path: Path) -> None:
     assert len(said.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["status", "doctor", "prune", "tenant list", "backup b.db"])
+_ON_REVISIONS = ("migrate current", "migrate check", "migrate downgrade base")
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "doctor", "prune", "tenant list", "backup b.db", *_ON_REVISIONS]
+)
 def test_a_mistyped_name_makes_no_database(tmp_path: Path, command: str) -> None:
     said = run(*command.split(), url=f"sqlite:///{tmp_path / 'typo.db'}", code=1)
     assert said.startswith("PersistenceConnectionError: there is no database")

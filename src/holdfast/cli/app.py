@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -14,12 +15,33 @@ from holdfast.errors import PersistenceError
 
 app = typer.Typer(
     name="holdfast",
-    help="The persistence layer for organisations of AI agents.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     # A traceback with local variables could show a password.
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def holdfast(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print Holdfast's version."
+        ),
+    ] = False,
+) -> None:
+    """The persistence layer for organisations of AI agents."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
 app.command("demo")(demo.demo)
 app.add_typer(migrate.app, name="migrate")
 app.command("status")(status.status)

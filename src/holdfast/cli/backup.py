@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.extensions import Names, load
-from holdfast.cli.output import Json, Url, connected, console, print_json, size
+from holdfast.cli.output import Json, Url, connected, print_json, say, size
 from holdfast.operations import Backup, verify_backup
 
 _File = Annotated[Path, typer.Argument(show_default=False)]
@@ -56,4 +56,4 @@ def _show(found: Backup, done: str, json: bool) -> None:
         print_json(found.model_dump(mode="json"))
         return
     rows = sum(found.rows.values())
-    console.print(f"{done}: {rows:,} rows in {len(found.rows)} tables, {size(found.bytes)}")
+    say(f"{done}: {rows:,} rows in {len(found.rows)} tables, {size(found.bytes)}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast import InvalidArgumentError, PersistenceBackend
-from holdfast.cli.output import Json, Url, connected, print_json
+from holdfast.cli.output import Json, Url, connected, print_json, say
 from holdfast.repositories.base import Repository
 
 app = typer.Typer(help="Record the changes of tables, so that they can be watched.")
@@ -46,7 +46,7 @@ def list_recorded(url: Url = None, json: Json = False) -> None:
         print_json({"recorded": tables})
     else:
         for table in tables:
-            typer.echo(table)
+            say(table)
 
 
 @app.command("prune")
@@ -61,7 +61,7 @@ def prune(
         async with connected(url) as backend:
             return await backend.prune_changes(older_than=age)
 
-    typer.echo(f"{asyncio.run(run())} changes deleted")
+    say(f"{asyncio.run(run())} changes deleted")
 
 
 def _switch(

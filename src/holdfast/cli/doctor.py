@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from holdfast.cli.extensions import Names, load
-from holdfast.cli.output import Json, Url, connected, console, print_json
+from holdfast.cli.output import Json, Url, connected, print_json, show
 from holdfast.operations import Finding
+from holdfast.printable import printable
 
 _STYLES = {"problem": "bold red", "warning": "yellow", "notice": "cyan", "ok": "green"}
 
@@ -44,8 +45,9 @@ def doctor(
 def _show(found: Sequence[Finding]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for finding in found:
-        said = Text(finding.message)
+        said = Text(printable(finding.message))
         if finding.advice:
-            said.append(f"\n{finding.advice}", style="dim")
-        table.add_row(Text(finding.level, style=_STYLES[finding.level]), finding.subject, said)
-    console.print(table)
+            said.append(f"\n{printable(finding.advice)}", style="dim")
+        level = Text(finding.level, style=_STYLES[finding.level])
+        table.add_row(level, Text(printable(finding.subject)), said)
+    show(table)

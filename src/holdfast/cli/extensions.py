@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from holdfast import migrations
+from holdfast.cli.output import say
 from holdfast.errors import InvalidArgumentError
 from holdfast.extending import Extension
 
@@ -29,10 +30,13 @@ Names = Annotated[
 
 
 def load(names: Sequence[str] | None) -> list[Extension]:
-    """The extensions; modules are also looked for in the current directory."""
+    """The extensions; modules are also looked for in the current directory.
+
+    There last: a file that lies about must not stand in for an installed module.
+    """
     here = str(Path.cwd())
     if names and here not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.append(here)
     return [_load(name) for name in names or ()]
 
 
@@ -59,4 +63,4 @@ def revision(
     if not extensions or not message.strip():
         raise typer.BadParameter("give --extension and say what changes")
     chains = [migrations.HOLDFAST, *(item.chain for item in extensions)]
-    typer.echo(asyncio.run(migrations.write_revision(message, chains)))
+    say(str(asyncio.run(migrations.write_revision(message, chains))))

@@ -11,7 +11,8 @@ import typer
 
 from holdfast import PersistenceBackend, Status, migrations
 from holdfast.cli.extensions import Names, load
-from holdfast.cli.output import Json, Url, connected, console, print_json, read_config
+from holdfast.cli.output import Json, Url, connected, print_json, read_config, say
+from holdfast.printable import printable
 
 app = typer.Typer(help="Bring the schema to the newest revision, or look at it.")
 
@@ -43,9 +44,9 @@ def migrate(
             return await backend.status()
 
     found = asyncio.run(run())
-    console.print(f"{read_config(url).safe_url} is at revision {found.revision}")
+    say(f"{read_config(url).safe_url} is at revision {found.revision}")
     for name, item in found.extensions.items():
-        console.print(f"{name} is at revision {item.revision}")
+        say(f"{name} is at revision {item.revision}")
 
 
 def _connected(
@@ -53,7 +54,7 @@ def _connected(
 ) -> AbstractAsyncContextManager[PersistenceBackend]:
     """The database and the extensions, named behind the command or in front of it."""
     outer_url, outer_extension = context.obj
-    return connected(url or outer_url, load(extension or outer_extension), new=True)
+    return connected(url or outer_url, load(extension or outer_extension))
 
 
 @app.command("current")
@@ -72,9 +73,9 @@ def current(
         shown = {"revision": found.revision, "newest": found.newest_revision}
         print_json(shown | ({"extensions": extensions} if extensions else {}))
     else:
-        typer.echo(found.revision or "not migrated")
+        say(found.revision or "not migrated")
         for name, item in found.extensions.items():
-            typer.echo(f"{name} {item.revision or 'not migrated'}")
+            say(f"{name} {item.revision or 'not migrated'}")
     steps = [(item.revision, item.newest_revision) for item in found.extensions.values()]
     if any(at != newest for at, newest in [(found.revision, found.newest_revision), *steps]):
         raise typer.Exit(1)
@@ -88,7 +89,7 @@ def history(json: Json = False) -> None:
         print_json([revision._asdict() for revision in revisions])
         return
     for revision in revisions:
-        typer.echo(f"{revision.revision}  {revision.message}")
+        say(f"{revision.revision}  {revision.message}")
 
 
 @app.command("check")
@@ -106,9 +107,9 @@ def check(
         print_json({"differences": found})
     else:
         for line in found:
-            typer.echo(line)
+            say(line)
         if not found:
-            typer.echo("no difference")
+            say("no difference")
     if found:
         raise typer.Exit(1)
 
@@ -122,13 +123,28 @@ def downgrade(
     of: Annotated[
         str | None, typer.Option("--of", help="The name of the extension whose revisions to undo.")
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Undo revisions. What they created, and its rows, is gone."""
 
     async def run() -> str | None:
         async with _connected(context, url, extension) as backend:
+            if not yes:
+                _confirm(await backend.status(), revision)
             await backend.downgrade(revision, extension=of)
             found = await backend.status()
             return found.revision if of is None else found.extensions[of].revision
 
-    console.print(f"at revision {asyncio.run(run()) or 'base'}")
+    say(f"at revision {asyncio.run(run()) or 'base'}")
+
+
+def _confirm(found: Status, revision: str) -> None:
+    """Ask before anything is dropped; a database without rows has nothing to lose."""
+    rows = {name: table.rows for name, table in found.tables.items() if table.rows}
+    if rows:
+        typer.confirm(
+            f"Downgrade to {printable(revision)}? What the undone revisions made is dropped with "
+            f"its rows; there are {sum(rows.values()):,} rows in {len(rows)} tables",
+            abort=True,
+            err=True,
+        )

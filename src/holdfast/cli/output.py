@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import typer
 from pydantic import SecretStr
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from holdfast import (
     PersistenceBackend,
@@ -20,11 +20,26 @@ from holdfast import (
     create_backend,
 )
 from holdfast.extending import Extension
+from holdfast.printable import printable
 
-__all__ = ["Json", "Url", "connected", "console", "errors", "print_json", "read_config", "size"]
+__all__ = [
+    "Json",
+    "Url",
+    "connected",
+    "console",
+    "errors",
+    "print_json",
+    "read_config",
+    "say",
+    "show",
+    "size",
+]
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)  # one line is one error
+
+#: For tables that a program reads, which would stumble over a broken line.
+_wide = Console(highlight=False, width=10_000)
 
 _PASSWORD = "HOLDFAST_POSTGRES__PASSWORD"  # noqa: S105 - the name of the variable
 
@@ -73,6 +88,16 @@ async def connected(
         yield backend
     finally:
         await backend.disconnect()
+
+
+def say(line: str) -> None:
+    """Print one line as it is, but for characters that are not printable."""
+    typer.echo(printable(line))
+
+
+def show(table: RenderableType) -> None:
+    """Print a table: in a terminal as wide as that is, elsewhere as wide as the table."""
+    (console if console.is_terminal else _wide).print(table)
 
 
 def print_json(value: Any) -> None:

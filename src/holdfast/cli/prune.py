@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from holdfast import InvalidArgumentError
 from holdfast.cli.extensions import Names, load
-from holdfast.cli.output import Json, Url, connected, print_json
+from holdfast.cli.output import Json, Url, connected, print_json, say
 from holdfast.operations import Pruned, RetentionPolicy, parse_age
 
 
@@ -61,9 +61,9 @@ def prune(
         print_json({"dry_run": dry_run, "pruned": [asdict(item) for item in found]})
         return
     for item in found:
-        typer.echo(f"{item.table}  {item.tenant}  {item.rows:,}")
+        say(f"{item.table}  {item.tenant}  {item.rows:,}")
     verb = "would be deleted" if dry_run else "deleted"
-    typer.echo(f"{sum(item.rows for item in found):,} rows {verb}")
+    say(f"{sum(item.rows for item in found):,} rows {verb}")
 
 
 def _read(path: Path) -> RetentionPolicy:
@@ -75,5 +75,6 @@ def _read(path: Path) -> RetentionPolicy:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise InvalidArgumentError(f"--policy {path}: {place}: {first['msg']}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise InvalidArgumentError(f"--policy {path} is not YAML") from error
+    except (yaml.YAMLError, ValueError, RecursionError):
+        # Without the cause, which is as long as the file is deep.
+        raise InvalidArgumentError(f"--policy {path} is not YAML, or nested too deeply") from None

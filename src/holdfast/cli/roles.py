@@ -11,8 +11,9 @@ import typer
 from pydantic import SecretStr
 
 from holdfast.cli.extensions import Names, load
-from holdfast.cli.output import Url, connected, console, errors
+from holdfast.cli.output import Url, connected, errors, say
 from holdfast.operations.roles import LOGINS
+from holdfast.printable import printable
 
 #: By role the variable its password is taken from.
 _VARIABLES = {role: f"HOLDFAST_{role.upper()}_PASSWORD" for role in LOGINS}
@@ -56,16 +57,17 @@ def roles(
     statements, without = asyncio.run(run())
     # On standard error: --sql is for a program to read.
     for role in without:
-        errors.print(
+        said = (
             f"{prefix}_{role} has no password, and none was set: unless it logs in by other means, "
             f"run this again with {_VARIABLES[role]}"
         )
+        errors.print(printable(said), markup=False)
     if dry_run:
         for statement in statements:
             typer.echo(f"{statement};")
     else:
-        console.print(f"{prefix}_owner owns the tables; migrate as {prefix}_migrator")
-        console.print(f"the application connects as {prefix}_app, with row_security=required")
+        say(f"{prefix}_owner owns the tables; migrate as {prefix}_migrator")
+        say(f"the application connects as {prefix}_app, with row_security=required")
 
 
 def _passwords(wanted: Sequence[str], ask: bool) -> dict[str, SecretStr]:

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from holdfast import Status
 from holdfast.cli.extensions import Names, load
-from holdfast.cli.output import Json, Url, connected, console, print_json, size
+from holdfast.cli.output import Json, Url, connected, console, print_json, show, size
 from holdfast.engines.base import EngineStats
+from holdfast.printable import printable
 
 
 def status(url: Url = None, extension: Names = None, json: Json = False) -> None:
@@ -34,10 +35,10 @@ def _show(found: Status) -> None:
     facts.add_column(style="dim")
     facts.add_column()
     facts.add_row("engine", f"{found.engine} {found.version}")
-    facts.add_row("database", Text(found.database))
+    facts.add_row("database", _text(found.database))
     facts.add_row("schema", _revision(found.revision, found.newest_revision))
     for name, extension in found.extensions.items():
-        facts.add_row(name, _revision(extension.revision, extension.newest_revision))
+        facts.add_row(_text(name), _revision(extension.revision, extension.newest_revision))
     pool, writes, reads = found.stats.pool, found.stats.writes, found.stats.reads
     facts.add_row(
         "connections", f"{pool.size} open, {pool.busy} busy, {pool.waiting} callers waiting"
@@ -48,8 +49,8 @@ def _show(found: Status) -> None:
         f"{found.stats.commits} commits",
     )
     for name, text in _figures(found.stats):
-        facts.add_row(name, text)
-    console.print(facts)
+        facts.add_row(name, _text(text))
+    show(facts)
     if not found.tables:
         return
     tables = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -57,9 +58,9 @@ def _show(found: Status) -> None:
     tables.add_column("rows", justify="right")
     tables.add_column("size", justify="right")
     for name, table in found.tables.items():
-        tables.add_row(name, f"{table.rows:,}", size(table.bytes))
+        tables.add_row(_text(name), f"{table.rows:,}", size(table.bytes))
     console.print()
-    console.print(tables)
+    show(tables)
 
 
 def _figures(stats: EngineStats) -> Iterator[tuple[str, str]]:
@@ -78,9 +79,13 @@ def _figures(stats: EngineStats) -> Iterator[tuple[str, str]]:
         yield "errors", ", ".join(f"{count} {name}" for name, count in stats.errors.items())
 
 
+def _text(value: str, style: str = "") -> Text:
+    return Text(printable(value), style=style)
+
+
 def _revision(revision: str | None, newest: str | None) -> Text:
     at_head = revision == newest
-    shown = Text(revision or "not migrated", style="green" if at_head else "yellow")
+    shown = _text(revision or "not migrated", style="green" if at_head else "yellow")
     if not at_head:
         shown.append(f"  (newest is {newest}: run holdfast migrate)")
     return shown

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.extensions import Names, load
-from holdfast.cli.output import Json, Url, connected, print_json
+from holdfast.cli.output import Json, Url, connected, print_json, say
 from holdfast.operations import Export, read_export
+from holdfast.printable import printable
 
 app = typer.Typer(help="List, export, import and erase tenants.")
 
@@ -41,7 +42,7 @@ def list_tenants(
         print_json(found if rows else {"tenants": list(found)})
         return
     for tenant, counted in found.items():
-        typer.echo(tenant if counted is None else f"{tenant}  {sum(counted.values()):,}")
+        say(tenant if counted is None else f"{tenant}  {sum(counted.values()):,}")
 
 
 @app.command("export")
@@ -112,9 +113,8 @@ def erase(
                 return found
             if not yes:
                 total = sum(found.values())
-                typer.confirm(
-                    f"Delete the {total:,} rows of {tenant} for ever?", abort=True, err=True
-                )
+                question = f"Delete the {total:,} rows of {tenant} for ever?"
+                typer.confirm(printable(question), abort=True, err=True)
             return await operations.erase_tenant(tenant)
 
     rows = asyncio.run(run())
@@ -122,12 +122,12 @@ def erase(
         print_json({"tenant": tenant, "dry_run": dry_run, "rows": rows})
         return
     for table, count in rows.items():
-        typer.echo(f"{table}  {count:,}")
+        say(f"{table}  {count:,}")
     if not rows:
-        typer.echo(f"there are no rows of {tenant}")
+        say(f"there are no rows of {tenant}")
         return
     verb = "would be deleted" if dry_run else "deleted"
-    typer.echo(f"{sum(rows.values()):,} rows of {tenant} {verb}")
+    say(f"{sum(rows.values()):,} rows of {tenant} {verb}")
 
 
 def _show_export(found: Export, done: str, json: bool) -> None:
@@ -135,4 +135,4 @@ def _show_export(found: Export, done: str, json: bool) -> None:
         print_json(found.model_dump(mode="json"))
         return
     total = sum(found.rows.values())
-    typer.echo(f"{done}: {total:,} rows in {len(found.rows)} tables")
+    say(f"{done}: {total:,} rows in {len(found.rows)} tables")

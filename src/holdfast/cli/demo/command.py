@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -11,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from holdfast.cli.demo import report
 from holdfast.cli.demo.conductor import Outcome, conduct
 from holdfast.cli.demo.organisation import make_plan
-from holdfast.cli.output import Json, Url, connected, console, errors, print_json, read_config
+from holdfast.cli.output import Json, Url, connected, console, errors, print_json, read_config, say
 
 DEFAULT_URL = "sqlite:///org.db"
 
@@ -33,8 +38,23 @@ def demo(
         print_json(report.as_json(outcome))
     else:
         report.show(outcome)
+        say(f"Look at it: {_program()} status --url {shlex.quote(_shown(url or DEFAULT_URL))}")
     if not outcome.intact:
         raise typer.Exit(1)
+
+
+def _program() -> str:
+    """How this shell calls the program that runs."""
+    script = Path(sys.executable).with_name("holdfast")
+    if shutil.which("holdfast") == str(script) or not script.exists():
+        return "holdfast"
+    here = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
+    return shlex.quote(str(here))
+
+
+def _shown(url: str) -> str:
+    """The URL as it was given, without a password."""
+    return url if urlsplit(url).password is None else read_config(url).safe_url
 
 
 async def _run(url: str, agents: int, tasks: int, seed: int, *, quiet: bool) -> Outcome:

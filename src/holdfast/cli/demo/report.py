@@ -7,9 +7,12 @@ from typing import Any
 from rich.columns import Columns
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from holdfast.cli.demo.conductor import Outcome
 from holdfast.cli.output import console, size
+from holdfast.cli.output import show as wide
+from holdfast.printable import printable
 
 __all__ = ["as_json", "show"]
 
@@ -58,10 +61,14 @@ def show(outcome: Outcome) -> None:
     spend.add_column("")
     most = max(outcome.spend.values(), default=0.0) or 1.0
     for agent, dollars in outcome.spend.items():
-        spend.add_row(agent, f"{dollars:.3f}", f"[green]{'━' * round(14 * dollars / most)}[/]")
+        spend.add_row(
+            Text(printable(agent)),
+            f"{dollars:.3f}",
+            f"[green]{'━' * round(14 * dollars / most)}[/]",
+        )
     spend.add_row("", "")
     spend.add_row("[bold]all[/]", f"[bold]{sum(outcome.spend.values()):.3f}[/]", "")
-    console.print(Columns([rows, spend], padding=(0, 6)))
+    wide(Columns([rows, spend], padding=(0, 6)))
     console.print()
 
     per_second = ledger.writes / outcome.seconds if outcome.seconds else 0.0
@@ -78,7 +85,7 @@ def show(outcome: Outcome) -> None:
         f"{outcome.commits:,} carried {outcome.batched_writes:,} batched writes: {ratio:.1f} each "
         "[dim](as the workers last reported)[/]",
     )
-    console.print(facts)
+    wide(facts)
     console.print()
     console.print(_proof(outcome))
 
