@@ -14,6 +14,7 @@ from holdfast.testing.suite import (
     RecordSuite,
     TenantSuite,
     TransactionSuite,
+    WidthSuite,
 )
 
 
@@ -26,6 +27,10 @@ class TestLists(ListSuite):
 
 
 class TestArguments(ArgumentSuite):
+    subjects = SUBJECTS
+
+
+class TestWidths(WidthSuite):
     subjects = SUBJECTS
 
 

@@ -25,6 +25,7 @@ from holdfast.engines.figures import Histogram
 from holdfast.engines.tally import Tally
 from holdfast.engines.telemetry import Attributes, listening
 from holdfast.engines.transactions import Kind
+from holdfast.engines.widths import check_widths
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -65,16 +66,19 @@ class _TracedSession:
         return self._tally.call(statement, arguments, Kind.FETCH, None, work)
 
     def write(self, statement: Statement, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, None]:
+        check_widths(statement, arguments)
         work = self._inner.write(statement, arguments)
         return self._tally.call(statement, arguments, Kind.WRITE, self._commits, work)
 
     def execute(self, statement: Statement, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, int]:
+        check_widths(statement, arguments)
         work = self._inner.execute(statement, arguments)
         return self._tally.call(statement, arguments, Kind.EXECUTE, self._commits, work)
 
     def returning(
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> Coroutine[Any, Any, Sequence[Row]]:
+        check_widths(statement, arguments)
         work = self._inner.returning(statement, arguments)
         return self._tally.call(statement, arguments, Kind.RETURNING, self._commits, work)
 

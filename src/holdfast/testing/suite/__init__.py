@@ -22,6 +22,7 @@ from holdfast.testing.suite.lists import ListSuite
 from holdfast.testing.suite.records import RecordSuite
 from holdfast.testing.suite.tenants import TenantSuite
 from holdfast.testing.suite.transactions import ConcurrencySuite, TransactionSuite
+from holdfast.testing.suite.widths import WidthSuite
 
 __all__ = [
     "ArgumentSuite",
@@ -37,11 +38,19 @@ __all__ = [
     "Suite",
     "TenantSuite",
     "TransactionSuite",
+    "WidthSuite",
 ]
 
 
 class RepositorySuite(
-    RecordSuite, ListSuite, ArgumentSuite, TenantSuite, ChangeSuite, BoundSuite, DamageSuite
+    RecordSuite,
+    ListSuite,
+    ArgumentSuite,
+    WidthSuite,
+    TenantSuite,
+    ChangeSuite,
+    BoundSuite,
+    DamageSuite,
 ):
     """All that can be asked of a repository."""
 

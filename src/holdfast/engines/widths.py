@@ -1,0 +1,119 @@
+"""How long a text may be that an index holds: the same on every engine, checked before sending.
+
+PostgreSQL refuses an index entry of more than 2,704 bytes, after compressing it, so that the same
+length passes or not by what the text says; SQLite takes any. The limits here are such that every
+entry of every index fits without compression. They are those of what is stored: a look-up or a
+delete by a longer text finds nothing, or what SQLite took before there were limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import BindParameter, Column, Insert, Table, UniqueConstraint, Update
+
+from holdfast.engines.base import Statement
+from holdfast.errors import InvalidArgumentError
+from holdfast.schema.meta import TENANT
+from holdfast.schema.types import CodePointText
+
+__all__ = ["ENTRY", "LONGEST", "LONGEST_TENANT", "check_widths", "entry_bytes", "limits"]
+
+#: Bytes of UTF-8 of a key or an indexed text, and of a tenant.
+LONGEST: Final = 1_024
+LONGEST_TENANT: Final = 512
+#: Bytes of an entry of PostgreSQL's index, its header and the padding at its end included.
+ENTRY: Final = 2_704
+_FRAME: Final = 16 + 7
+#: Of a text its length and padding come on top; what is no text takes so many with its padding.
+_BESIDE_TEXT: Final = 4 + 3
+_NO_TEXT: Final = 8 + 7
+#: Of UTF-8, for one character of Python's.
+_WIDEST: Final = 4
+
+
+@cache
+def limits(table: Table) -> Mapping[str, int]:
+    """Return by column how many bytes its texts may have; columns in no index have no limit.
+
+    An index of more than two texts beside the tenant, which an extension may have, shares out
+    what there is.
+    """
+    found: dict[str, int] = {}
+    for columns in _indexes(table):
+        texts = [column.name for column in columns if _is_text(column) and column.name != TENANT]
+        left = ENTRY - entry_bytes(columns, {TENANT: LONGEST_TENANT})
+        for name in texts:
+            found[name] = min(found.get(name, LONGEST), left // len(texts))
+    found[TENANT] = LONGEST_TENANT
+    return {column.name: found[column.name] for column in table.columns if column.name in found}
+
+
+def entry_bytes(columns: list[Column[Any]], texts: Mapping[str, int]) -> int:
+    """Return the bytes of an index entry whose texts have so many bytes at the most."""
+    beside = sum(_BESIDE_TEXT if _is_text(column) else _NO_TEXT for column in columns)
+    return _FRAME + beside + sum(texts.get(column.name, 0) for column in columns)
+
+
+def check_widths(statement: Statement, arguments: tuple[Any, ...]) -> None:
+    """Refuse a write that would store a longer text than its column may have."""
+    for place, short, _, _ in _stored(statement):
+        value = arguments[place]
+        if value is not None and len(value) > short:
+            _check(statement, arguments)
+            return
+
+
+def _check(statement: Statement, arguments: tuple[Any, ...]) -> None:
+    for place, _, name, most in _stored(statement):
+        value = arguments[place]
+        size = 0 if value is None else len(value.encode())
+        if size > most:
+            alike = [n for n, limit in limits(statement.table).items() if limit == most]
+            # All that have the limit: where one value is too long, the next may be another's.
+            error = InvalidArgumentError(
+                f"{statement.table.name}: indexes hold {' and '.join(alike)} of a record, so each "
+                f"may have {most} bytes in UTF-8, and a text of {size} was given: shorten it, or "
+                "store a digest of it"
+            )
+            error.add_note(f"the text of {size} bytes is {statement.table.name}.{name}")
+            raise error
+
+
+@cache
+def _stored(statement: Statement) -> tuple[tuple[int, int, str, int], ...]:
+    """Of each argument that a limited column will hold: its place, the characters that fit in any
+    case, the column's name and its limit."""
+    written = _written(statement)
+    return tuple(
+        (statement.parameters.index(parameter), most // _WIDEST, name, most)
+        for name, most in limits(statement.table).items()
+        if (parameter := written.get(name)) is not None
+    )
+
+
+def _written(statement: Statement) -> dict[str, str]:
+    """By column the parameter that it is set to."""
+    expression = statement.expression
+    if not isinstance(expression, Insert | Update):
+        return {}
+    values: Mapping[Any, Any] = expression._values or {}
+    if isinstance(expression, Insert) and not values:  # each parameter is a column
+        return {name: name for name in statement.parameters}
+    return {
+        getattr(column, "name", column): value.key
+        for column, value in values.items()
+        if isinstance(value, BindParameter)
+    }
+
+
+def _indexes(table: Table) -> list[list[Column[Any]]]:
+    unique = (item for item in table.constraints if isinstance(item, UniqueConstraint))
+    entries: list[Any] = [table.primary_key, *table.indexes, *unique]
+    return [list(entry.columns) for entry in entries]
+
+
+def _is_text(column: Column[Any]) -> bool:
+    return isinstance(column.type, CodePointText)
