@@ -10,12 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PAGES = sorted(
-    page
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
-    if "```python" in page.read_text(encoding="utf-8")
-)
+from .pages import PAGES, ROOT, source
+
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 
@@ -33,22 +29,13 @@ if inspect.isawaitable(result):
 # In a process of its own: a page may set up logging, or a meter, for the process it is read in.
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_snippets_run(page: Path, tmp_path: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    # Blank lines keep the numbers, so that a failure names the line of the page.
-    source = ["\n"] * len(text.splitlines())
-    inside = False
-    for number, line in enumerate(text.splitlines()):
-        if line.startswith("```"):
-            inside = line == "```python"
-        elif inside:
-            source[number] = f"{line}\n"
     # The pages show parts of the examples.
     environment = os.environ | {"PYTHONPATH": str(ROOT / "examples")}
     for name in ("HOLDFAST_URL", "HOLDFAST_BACKEND"):
         environment.pop(name, None)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", _RUN, page.name],
-        input="".join(source),
+        input=source(page),
         cwd=tmp_path,
         env=environment,
         capture_output=True,
