@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, ClauseElement, Column, Select, Table
+from sqlalchemy import BindParameter, Case, ClauseElement, Column, Select, Table
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression
 
@@ -60,8 +60,17 @@ class Condition:
 
 
 def conditions(statement: Statement) -> Iterator[Condition]:
-    """What a statement says about rows beyond their tenant, wherever in it."""
-    for element in visitors.iterate(statement.expression):
+    """What a statement says about rows beyond their tenant, wherever in it.
+
+    What a ``CASE`` asks leaves no row out.
+    """
+    elements = list(visitors.iterate(statement.expression))
+    asked = {
+        id(part) for case in elements if isinstance(case, Case) for part in visitors.iterate(case)
+    }
+    for element in elements:
+        if id(element) in asked:
+            continue
         if isinstance(element, BinaryExpression) and element.operator in EQUAL + BELOW + ABOVE:
             for base in getattr(element.left, "base_columns", ()):
                 table = getattr(base, "table", None)

@@ -31,7 +31,11 @@ from . import things
 TABLES = sorted(metadata.tables.values(), key=lambda table: table.name)
 
 #: Columns that are neither a field nor computed by a mapper, with what writes them.
-OF_THE_DATABASE = {"artifacts": {"save_count"}, "org_facts_snapshot": {"retracted_at"}}
+OF_THE_DATABASE = {
+    "artifacts": {"save_count"},
+    "org_facts_snapshot": {"retracted_at"},
+    "project_cost_aggregates": {"cost_remainder"},
+}
 
 #: Tables that hold no entity of their own: texts, and rows that other rows are found by.
 WITHOUT_ENTITY = {"changes", "custom_presets", "settings", "workflow_execution_tasks"}

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from math import isfinite
-from typing import Any, Protocol, runtime_checkable
+from contextlib import suppress
+from typing import Any, Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel
-from sqlalchemy import and_, func, literal_column
+from sqlalchemy import ColumnElement, and_, case, func, literal_column
 from sqlalchemy.dialects import postgresql
 
 from holdfast import checks
 from holdfast.engines.base import Row, Statement
 from holdfast.entities import CostRecord, ProjectCostAggregate
 from holdfast.entities.base import utc_now
-from holdfast.errors import InvalidArgumentError
+from holdfast.errors import InvalidArgumentError, MalformedRowError
 from holdfast.mapping import Mapper, time_ordered_id
-from holdfast.repositories.base import Repository, insert, provide
+from holdfast.repositories.base import Repository, insert, provide, select_by
+from holdfast.repositories.nanos import NANOS, SMALL, as_amount, in_nanos, nanos_of, units_of
 from holdfast.repositories.paging import Listing
 from holdfast.repositories.shapes import Records
 from holdfast.schema.meta import TENANT
@@ -44,7 +45,11 @@ class CostRecordRepository(Protocol):
         """In the order of saving. ``after`` is a record that an earlier query returned."""
 
     async def aggregate(self, *, agent_id: str | None = None, task_id: str | None = None) -> float:
-        """The sum of ``cost_usd``; 0.0 when nothing matches."""
+        """The sum of ``cost_usd``; 0.0 when nothing matches.
+
+        Each record is rounded once to whole nanos (1e-9, the half up), and those are added exactly:
+        in whatever order, on whatever engine. The answer is the float nearest to that.
+        """
 
 
 @runtime_checkable
@@ -58,8 +63,9 @@ class ProjectCostAggregateRepository(Protocol):
     ) -> ProjectCostAggregate:
         """Add to the totals, and answer them; the first addition creates the row.
 
-        One statement, so that no addition is lost among many callers. An addition after which a
-        total no longer fits (64 bits, the largest float) is refused as `InvalidArgumentError`.
+        One statement, so that no addition is lost among many callers. ``total_cost`` is exact as
+        `CostRecordRepository.aggregate` is. An addition after which a total no longer fits (tokens:
+        64 bits; cost: 2**53 units) is refused as `InvalidArgumentError`.
         """
 
 
@@ -112,20 +118,49 @@ _QUERY = _Query(
 )
 
 
-def _sum(row: Row) -> float:
-    if not isfinite(row[0]):  # an error of the engine's own elsewhere
-        raise InvalidArgumentError(
-            "cost_records.aggregate: the sum is larger than any float; ask for less at once"
-        )
-    return float(row[0])
+def _sums(row: Row) -> tuple[int, int]:
+    units, nanos, large = map(int, row)
+    return units * NANOS + nanos, large
 
 
-_AGGREGATE = Listing(
-    "cost_records.aggregate",
+def _aggregate() -> Listing[tuple[int, int]]:
+    """The nanos of all amounts below `SMALL`, and how many are not."""
+    amount = cost_records.c.cost_usd
+    small = amount < literal_column(f"{SMALL}.0")
+    units = case((small, units_of(amount)))
+    zero: ColumnElement[int] = literal_column("0")
+    sums = (
+        func.coalesce(func.sum(units), zero),
+        func.coalesce(func.sum(case((small, nanos_of(amount)))), zero),
+        func.count() - func.count(units),
+    )
+    return Listing("cost_records.aggregate", cost_records, sums, _sums, order=(), filters=_FILTERS)
+
+
+_AGGREGATE = _aggregate()
+
+
+def _amount(row: Row) -> int:
+    record_id, amount = row
+    try:
+        return in_nanos(amount)
+    except (TypeError, ValueError, OverflowError):  # an infinity, or no number
+        raise MalformedRowError(
+            f"cost_records: the row with record_id={record_id!r} cannot be added: its cost_usd is "
+            "no amount",
+            table=cost_records.name,
+            key=(record_id,),
+        ) from None
+
+
+#: To be added here: with a few amounts of thousands of millions a sum leaves the 64 bits that one
+#: of the engines has for it.
+_AMOUNTS = Listing(
+    "cost_records.aggregate (large)",
     cost_records,
-    (func.coalesce(func.sum(cost_records.c.cost_usd), literal_column("0.0")).label("cost_usd"),),
-    _sum,
-    order=(),
+    (cost_records.c.record_id, cost_records.c.cost_usd),
+    _amount,
+    order=("record_id",),
     filters=_FILTERS,
 )
 
@@ -150,7 +185,15 @@ class _CostRecords(Repository):
 
     async def aggregate(self, *, agent_id: str | None = None, task_id: str | None = None) -> float:
         filters = _filters(_AGGREGATE.name, agent_id, task_id)
-        return (await _AGGREGATE.fetch(self, filters, limit=1))[0]
+        ((nanos, large),) = await _AGGREGATE.fetch(self, filters, limit=1)
+        if large:
+            nanos = sum(await _AMOUNTS.fetch(self, filters))
+        try:
+            return as_amount(nanos)
+        except OverflowError:
+            raise InvalidArgumentError(
+                f"{_AGGREGATE.name}: the sum is larger than any float; ask for less at once"
+            ) from None
 
 
 def _filters(name: str, agent_id: str | None, task_id: str | None) -> dict[str, str | None]:
@@ -160,8 +203,27 @@ def _filters(name: str, agent_id: str | None, task_id: str | None) -> dict[str, 
     }
 
 
-_AGGREGATES = Records(project_cost_aggregates, ProjectCostAggregate)
-_GET = _AGGREGATES.by("get", "project_id")
+#: Units of a project's total at the most: floats beyond do not tell one from the next.
+LARGEST_TOTAL: Final = 2**53
+
+
+class _Totals(Records[ProjectCostAggregate]):
+    """Rows that are read with what their ``total_cost`` lacks behind the columns."""
+
+    def __init__(self) -> None:
+        super().__init__(project_cost_aggregates, ProjectCostAggregate)
+        self.columns = (*self.mapper.columns, project_cost_aggregates.c.cost_remainder)
+        self.get = select_by(f"{self.name}.get", self.table, self.columns, self.key)
+        self._cost = self.mapper.fields.index("total_cost")
+
+    def decode(self, owner: Repository, row: Row) -> ProjectCostAggregate:
+        values, remainder = list(row[:-1]), row[-1]
+        with suppress(TypeError, ValueError, OverflowError):  # the mapper says what is wrong
+            values[self._cost] = as_amount(in_nanos(values[self._cost]) + remainder)
+        return super().decode(owner, values)
+
+
+_TOTALS = _Totals()
 
 
 def _increment() -> Statement:
@@ -170,12 +232,20 @@ def _increment() -> Statement:
     added = ("total_cost", "total_input_tokens", "total_output_tokens", "record_count")
     changed: dict[str, Any] = {name: table.c[name] + fresh.excluded[name] for name in added}
     changed["last_updated"] = fresh.excluded.last_updated
+    parts = (table.c.total_cost, fresh.excluded.total_cost, changed["total_cost"])
+    units, nanos = ([of(part) for part in parts] for of in (units_of, nanos_of))
+    a_unit: ColumnElement[int] = literal_column(str(NANOS))
+    changed["cost_remainder"] = (
+        table.c.cost_remainder
+        + (units[0] + units[1] - units[2]) * a_unit
+        + (nanos[0] + nanos[1] - nanos[2])
+    )
     # Asked of the rest, because the sum itself cannot be computed: it is an error on one engine
-    # and a float or an infinity on the other.
+    # and a float on the other.
     fits = [
         table.c[name] <= literal_column(largest) - fresh.excluded[name]
         for name, largest in (
-            ("total_cost", "1.7976931348623157e308"),
+            ("total_cost", f"{LARGEST_TOTAL}.0"),
             ("total_input_tokens", "9223372036854775807"),
             ("total_output_tokens", "9223372036854775807"),
         )
@@ -185,8 +255,8 @@ def _increment() -> Statement:
     )
     return Statement(
         "project_cost_aggregates.increment",
-        expression.returning(*_AGGREGATES.mapper.columns),
-        _AGGREGATES.mapper.parameters,
+        expression.returning(*_TOTALS.columns),
+        _TOTALS.mapper.parameters,
         table,
     )
 
@@ -198,7 +268,7 @@ class _ProjectCostAggregates(Repository):
     table = project_cost_aggregates
 
     async def get(self, project_id: str) -> ProjectCostAggregate | None:
-        return await _AGGREGATES.one(self, _GET, project_id)
+        return await _TOTALS.one(self, _TOTALS.get, project_id)
 
     async def increment(
         self, project_id: str, cost: float, input_tokens: int, output_tokens: int
@@ -207,7 +277,7 @@ class _ProjectCostAggregates(Repository):
         arguments = (
             self._tenant,
             checks.not_blank(project_id, f"{name}: project_id"),
-            checks.amount(cost, f"{name}: cost"),
+            _addend(cost, f"{name}: cost"),
             checks.count(input_tokens, f"{name}: input_tokens"),
             checks.count(output_tokens, f"{name}: output_tokens"),
             1,
@@ -218,4 +288,11 @@ class _ProjectCostAggregates(Repository):
             raise InvalidArgumentError(
                 f"{name}: a total of the project would not fit any more; begin another project_id"
             )
-        return _AGGREGATES.decode(self, rows[0])
+        return _TOTALS.decode(self, rows[0])
+
+
+def _addend(cost: float, place: str) -> float:
+    amount = checks.amount(cost, place)
+    if amount > LARGEST_TOTAL:
+        raise InvalidArgumentError(f"{place} would not fit: a total may be {LARGEST_TOTAL} at most")
+    return amount + 0.0  # no -0.0, which one of the engines would keep

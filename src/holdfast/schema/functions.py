@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, TableValuedAlias, Text, column
+from sqlalchemy import BigInteger, ColumnElement, Integer, TableValuedAlias, Text, column
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-__all__ = ["json_texts", "position"]
+__all__ = ["json_texts", "position", "whole"]
 
 
 class holdfast_json_texts(GenericFunction[Any]):  # noqa: N801 - SQL functions are lower case
@@ -53,3 +53,26 @@ def _strpos(element: Any, compiler: SQLCompiler, **options: Any) -> str:
 def position(text: ColumnElement[Any], part: ColumnElement[Any]) -> ColumnElement[int]:
     """Where ``part`` begins in ``text``, in characters from 1; 0 if it does not."""
     return holdfast_position(text, part)
+
+
+class holdfast_whole(GenericFunction[int]):  # noqa: N801
+    """A number from 0 without what lies behind the point."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(holdfast_whole, "sqlite")
+def _cut(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)} AS INTEGER)"
+
+
+@compiles(holdfast_whole, "postgresql")
+def _trunc(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    # A cast alone rounds.
+    return f"CAST(trunc({compiler.process(element.clauses, **options)}) AS BIGINT)"
+
+
+def whole(number: ColumnElement[Any]) -> ColumnElement[int]:
+    """``number``, from 0 to below 2**63, without what lies behind the point."""
+    return holdfast_whole(number)

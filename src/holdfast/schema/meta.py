@@ -88,8 +88,11 @@ def referring(table: Table) -> dict[str, Table]:
     return {**table.metadata.tables, **_REFERRING.get(table, {})}
 
 
-def column(name: str, type_: TypeEngine[Any]) -> Column[Any]:
-    return Column(name, type_, nullable=False)
+def column(name: str, type_: TypeEngine[Any], *, default: str | None = None) -> Column[Any]:
+    """``default``, in SQL, is for a column that came later: of the rows that were there, and of
+    those that code writes which does not know it."""
+    server_default = None if default is None else text(default)
+    return Column(name, type_, nullable=False, server_default=server_default)
 
 
 def nullable(name: str, type_: TypeEngine[Any]) -> Column[Any]:

@@ -46,6 +46,8 @@ project_cost_aggregates = store_table(
     column("total_output_tokens", INTEGER),
     column("record_count", INTEGER),
     column("last_updated", Timestamp()),
+    # In nanos, what rounding took from `total_cost`, a float: with it, the sum is exact.
+    column("cost_remainder", INTEGER, default="0"),
     check("totals", "total_cost >= 0 AND total_input_tokens >= 0 AND total_output_tokens >= 0"),
     key=("project_id",),
 )

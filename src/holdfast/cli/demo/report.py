@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import fsum
 from typing import Any
 
 from rich.columns import Columns
@@ -67,7 +68,7 @@ def show(outcome: Outcome) -> None:
             f"[green]{'━' * round(14 * dollars / most)}[/]",
         )
     spend.add_row("", "")
-    spend.add_row("[bold]all[/]", f"[bold]{sum(outcome.spend.values()):.3f}[/]", "")
+    spend.add_row("[bold]all[/]", f"[bold]{fsum(outcome.spend.values()):.3f}[/]", "")
     wide(Columns([rows, spend], padding=(0, 6)))
     console.print()
 
