@@ -31,7 +31,7 @@ WRITES = {
     if isinstance(statement.expression, Insert | Update | Delete)
 }
 #: Of PostgreSQL, and said to answer the same for the same arguments.
-IMMUTABLE = {"coalesce"}
+IMMUTABLE = {"coalesce", "holdfast_whole"}  # of which the latter is `trunc`
 
 
 def undistributable(table: Table) -> Iterator[str]:
