@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel
@@ -18,7 +17,16 @@ from holdfast.entities.base import utc_now
 from holdfast.errors import InvalidArgumentError, MalformedRowError
 from holdfast.mapping import Mapper, time_ordered_id
 from holdfast.repositories.base import Repository, insert, provide, select_by
-from holdfast.repositories.nanos import NANOS, SMALL, as_amount, in_nanos, nanos_of, units_of
+from holdfast.repositories.nanos import (
+    LARGEST,
+    NANOS,
+    SMALL,
+    as_amount,
+    in_nanos,
+    is_amount,
+    nanos_of,
+    units_of,
+)
 from holdfast.repositories.paging import Listing
 from holdfast.repositories.shapes import Records
 from holdfast.schema.meta import TENANT
@@ -142,15 +150,14 @@ _AGGREGATE = _aggregate()
 
 def _amount(row: Row) -> int:
     record_id, amount = row
-    try:
-        return in_nanos(amount)
-    except (TypeError, ValueError, OverflowError):  # an infinity, or no number
+    if not is_amount(amount):
         raise MalformedRowError(
             f"cost_records: the row with record_id={record_id!r} cannot be added: its cost_usd is "
             "no amount",
             table=cost_records.name,
             key=(record_id,),
-        ) from None
+        )
+    return in_nanos(amount)
 
 
 #: To be added here: with a few amounts of thousands of millions a sum leaves the 64 bits that one
@@ -188,12 +195,11 @@ class _CostRecords(Repository):
         ((nanos, large),) = await _AGGREGATE.fetch(self, filters, limit=1)
         if large:
             nanos = sum(await _AMOUNTS.fetch(self, filters))
-        try:
-            return as_amount(nanos)
-        except OverflowError:
+        if nanos > LARGEST:
             raise InvalidArgumentError(
                 f"{_AGGREGATE.name}: the sum is larger than any float; ask for less at once"
-            ) from None
+            )
+        return as_amount(nanos)
 
 
 def _filters(name: str, agent_id: str | None, task_id: str | None) -> dict[str, str | None]:
@@ -218,7 +224,7 @@ class _Totals(Records[ProjectCostAggregate]):
 
     def decode(self, owner: Repository, row: Row) -> ProjectCostAggregate:
         values, remainder = list(row[:-1]), row[-1]
-        with suppress(TypeError, ValueError, OverflowError):  # the mapper says what is wrong
+        if is_amount(values[self._cost]):  # else the mapper says what is wrong
             values[self._cost] = as_amount(in_nanos(values[self._cost]) + remainder)
         return super().decode(owner, values)
 

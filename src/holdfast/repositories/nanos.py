@@ -7,15 +7,28 @@ is rounded to the nearest nano, the half up. Here and in SQL that is the same IE
 
 from __future__ import annotations
 
+import sys
+from math import isfinite
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, literal_column
 
 from holdfast.schema.functions import whole
 
-__all__ = ["NANOS", "SMALL", "as_amount", "in_nanos", "nanos_of", "units_of"]
+__all__ = [
+    "LARGEST",
+    "NANOS",
+    "SMALL",
+    "as_amount",
+    "in_nanos",
+    "is_amount",
+    "nanos_of",
+    "units_of",
+]
 
 NANOS: Final = 10**9
+#: Nanos of the largest float.
+LARGEST: Final = int(sys.float_info.max) * NANOS
 #: Units below which `units_of` of a few thousand million amounts add up within 64 bits.
 SMALL: Final = 2**32
 
@@ -26,8 +39,13 @@ def in_nanos(amount: float) -> int:
     return units * NANOS + int((amount - units) * 1e9 + 0.5)
 
 
+def is_amount(value: object) -> bool:
+    """Return whether `in_nanos` can be asked: a damaged row may hold an infinity or a text."""
+    return isinstance(value, int | float) and isfinite(value)
+
+
 def as_amount(nanos: int) -> float:
-    """Return the float nearest to a number of nanos; `OverflowError` if none is so large."""
+    """Return the float nearest to a number of nanos, which is `LARGEST` at the most."""
     return nanos / NANOS
 
 
