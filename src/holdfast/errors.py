@@ -7,6 +7,8 @@
     │   ├── PoolTimeoutError                no connection became free within the deadline
     │   ├── CircuitOpenError                the server has been away for long: refused at once
     │   ├── DiskIOError                     the database's disk failed to read, write or sync
+    │   ├── DatabaseGoneError               SQLite's file was deleted, moved or replaced while open
+    │   ├── ReadOnlyError                   a write on a database that was opened for reading
     │   └── DatabaseCorruptError            what is stored is damaged
     ├── TenantIsolationError                the database would not keep tenants apart
     ├── BackupError                         a backup or a restore did not come about
@@ -46,6 +48,7 @@ __all__ = [
     "CircuitOpenError",
     "ConstraintViolationError",
     "DatabaseCorruptError",
+    "DatabaseGoneError",
     "DiskFullError",
     "DiskIOError",
     "DuplicateRecordError",
@@ -58,6 +61,7 @@ __all__ = [
     "PoolTimeoutError",
     "QueryError",
     "QueryTimeoutError",
+    "ReadOnlyError",
     "RecordNotFoundError",
     "SchemaTooNewError",
     "SerializationFailureError",
@@ -95,6 +99,22 @@ class DiskIOError(PersistenceConnectionError):
 
 class DatabaseCorruptError(PersistenceConnectionError):
     """What is stored is damaged: stop writing, keep a copy and restore the latest backup."""
+
+    is_retryable = False
+
+
+class DatabaseGoneError(PersistenceConnectionError):
+    """The database file is not the one that was opened: deleted, moved or replaced since.
+
+    What the call wrote is in no file that will be opened again, unless the file was moved.
+    Disconnect, put the files in order and connect anew.
+    """
+
+    is_retryable = False
+
+
+class ReadOnlyError(PersistenceConnectionError):
+    """The database, or the backend's connection to it, takes no writes; nothing was written."""
 
     is_retryable = False
 

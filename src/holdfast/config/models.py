@@ -94,6 +94,10 @@ class SQLiteConfig(EngineConfig):
 
     path: Annotated[NotBlankStr, AfterValidator(_file_path)] = "holdfast.db"
 
+    mode: Literal["rwc", "rw", "ro"] = "rwc"
+    """``rw`` makes no database where there is none; ``ro`` reads one and changes nothing, also
+    where neither the file nor its directory may be written to."""
+
     wal_mode: bool = True
     """Readers and the writer do not block each other. Off: a rollback journal."""
 
@@ -115,6 +119,12 @@ class SQLiteConfig(EngineConfig):
 
     allow_network_filesystem: bool = False
     """Refused otherwise: their locks are unreliable enough to corrupt a database."""
+
+    @model_validator(mode="after")
+    def _mode_fits(self) -> Self:
+        if self.path == ":memory:" and self.mode != "rwc":
+            raise ValueError("a database in memory is always a new one: leave mode out")
+        return self
 
 
 class PostgresConfig(EngineConfig):

@@ -135,6 +135,7 @@ def _publish(part: Path, target: Path, found: Backup) -> None:
     """Bring both files to the disk; the backup gets its name last."""
     manifest = manifest_of(part)
     manifest.write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    manifest.chmod(0o600)
     for path in (manifest, part):
         with path.open("rb+") as opened:
             os.fsync(opened.fileno())

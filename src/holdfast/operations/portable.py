@@ -102,6 +102,7 @@ class Writer:
         self._file = os.fdopen(
             os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
         )
+        self._part.chmod(0o600)  # the umask may have taken some of it
         self._lines: IO[bytes] = self._file
         if target.suffix == ".gz":
             self._lines = gzip.GzipFile("", "wb", fileobj=self._file)  # type: ignore[assignment]

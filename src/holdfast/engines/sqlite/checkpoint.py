@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import time
 
 from holdfast.engines.sqlite.errors import is_broken
 from holdfast.engines.sqlite.files import Database
+from holdfast.engines.sqlite.plain import PRIVATE, beside, is_plain, open_plain
 
 __all__ = ["RETRY_SECONDS", "Checkpoints"]
 
@@ -41,21 +43,21 @@ class Checkpoints:
         self._limit = database.config.checkpoint_bytes
         self._at = self._limit
         self._warn_at = 8 * self._limit
-        self._turnstile = database.path.with_name(f"{database.path.name}-checkpoint")
+        self._turnstile = beside(database.path, "-checkpoint")
         #: Whether somebody was in the way of the last one.
         self.overdue = False
 
-    @property
-    def due(self) -> bool:
-        return self._database.wal_bytes() > self._at
+    def due(self, size: int) -> bool:
+        """Whether a log of this many bytes is to be moved."""
+        return size > self._at
 
     def must_wait(self) -> bool:
         """Whether another process is at it, so that a transaction must not begin now."""
         try:
-            age = time.time() - self._turnstile.stat().st_mtime
+            found = self._turnstile.lstat()
         except OSError:
             return False
-        return 0 <= age < _ABANDONED_SECONDS
+        return is_plain(found) and 0 <= time.time() - found.st_mtime < _ABANDONED_SECONDS
 
     def run(self, connection: sqlite3.Connection) -> bool:
         """Answers whether the connection can still be used. Raises nothing.
@@ -90,7 +92,11 @@ class Checkpoints:
         if self.must_wait():
             return False
         with contextlib.suppress(OSError):  # no room for an empty file; the lock may be free
-            self._turnstile.touch()
+            turnstile = open_plain(self._turnstile, os.O_WRONLY, mode=PRIVATE)
+            try:
+                os.utime(turnstile)
+            finally:
+                os.close(turnstile)
         return True
 
 

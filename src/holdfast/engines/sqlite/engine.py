@@ -37,10 +37,11 @@ from holdfast.engines.sqlite.follow import follow
 from holdfast.engines.sqlite.inspection import bytes_of_tables
 from holdfast.engines.sqlite.link import SnapshotLink, WriterLink, stream_on
 from holdfast.engines.sqlite.mark import HighWaterMark
+from holdfast.engines.sqlite.reader import check_files, read_batch
 from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.sqlite.threads import Threads
 from holdfast.engines.sqlite.upkeep import SQLiteUpkeep
-from holdfast.engines.sqlite.writer import Call, Writer, insist, run
+from holdfast.engines.sqlite.writer import Call, Writer, insist
 from holdfast.engines.transactions import Kind, begin_on, transaction_on
 from holdfast.errors import PersistenceConnectionError, PersistenceError, PoolTimeoutError
 
@@ -69,9 +70,11 @@ class SQLiteEngine(SQLiteUpkeep):
         database = self._database
         try:
             database.check()
-            database.create()
-            self._mark = HighWaterMark(database.path, kept=database.keeps_commits)
+            self._mark = HighWaterMark(
+                database.path, kept=database.keeps_commits, read_only=database.read_only
+            )
             await asyncio.to_thread(self._mark.check)
+            database.create()
             self._writer_thread = await self._threads.start("writer", database.open_writer)
             renew = self._writer_thread.renew
             self._writer = Writer(database, self._compile, self._mark, renew)
@@ -129,7 +132,7 @@ class SQLiteEngine(SQLiteUpkeep):
     async def ping(self) -> bool:
         try:
             async with asyncio.timeout(self._patience):
-                await self._writer_thread.run(lambda c: c.execute("SELECT 1").fetchall())
+                await self._writer_thread.run(lambda c: check_files(c, self._database))
         except (sqlite3.Error, PersistenceError, TimeoutError):
             return False
         return True
@@ -152,9 +155,10 @@ class SQLiteEngine(SQLiteUpkeep):
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> AsyncIterator[Sequence[Row]]:
         with self._gate:
-            thread, give_back = await self._threads.streamer(self._database.open_reader)
+            thread, give_back = await self._streamer()
             try:
-                pieces = stream_on(thread, self._compile(statement), statement, arguments)
+                check = self._database.check_opened
+                pieces = stream_on(thread, self._compile(statement), statement, arguments, check)
                 async with aclosing(pieces):  # type: ignore[type-var]
                     async for rows in pieces:
                         yield rows
@@ -163,15 +167,18 @@ class SQLiteEngine(SQLiteUpkeep):
 
     async def write(self, statement: Statement, arguments: tuple[Any, ...]) -> None:
         with self._gate:
+            self._database.check_writable()
             await self._writes.submit(statement, arguments, Kind.WRITE)
 
     async def execute(self, statement: Statement, arguments: tuple[Any, ...]) -> int:
         with self._gate:
+            self._database.check_writable()
             touched: int = await self._writes.submit(statement, arguments, Kind.EXECUTE)
         return touched
 
     async def returning(self, statement: Statement, arguments: tuple[Any, ...]) -> Sequence[Row]:
         with self._gate:
+            self._database.check_writable()
             rows: Sequence[Row] = await self._writes.submit(statement, arguments, Kind.RETURNING)
         return rows
 
@@ -189,9 +196,17 @@ class SQLiteEngine(SQLiteUpkeep):
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[TransactionScope]:
+        if self._database.read_only:  # which a snapshot is enough for
+            async with self._snapshot() as session:
+                yield session
+            return
         turn = await self._take_turn()
         link = WriterLink(
-            self._writer_thread, self._writer, self._compile, lambda: self._give_turn(turn)
+            self._writer_thread,
+            self._writer,
+            self._compile,
+            self._database.check_opened,
+            lambda: self._give_turn(turn),
         )
         await begin_on(link, self._owned)
         async with transaction_on(link, self._owned) as session:
@@ -209,11 +224,22 @@ class SQLiteEngine(SQLiteUpkeep):
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[TransactionScope]:
         with self._gate:
-            thread, give_back = await self._threads.streamer(self._database.open_reader)
-            link = SnapshotLink(thread, self._compile, give_back)
-            await begin_on(link, self._owned)
-            async with transaction_on(link, self._owned) as session:
+            async with self._snapshot() as session:
                 yield session
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[TransactionScope]:
+        thread, give_back = await self._streamer()
+        link = SnapshotLink(thread, self._compile, self._database.check_opened, give_back)
+        await begin_on(link, self._owned)
+        async with transaction_on(link, self._owned) as session:
+            yield session
+
+    async def _streamer(self) -> tuple[ConnectionThread, Callable[[], None]]:
+        try:
+            return await self._threads.streamer(self._database.open_reader)
+        except sqlite3.Error as error:
+            raise translate(error, None) from error
 
     # -- what the backend asks ---------------------------------------------------------------
 
@@ -235,8 +261,11 @@ class SQLiteEngine(SQLiteUpkeep):
                     insist(connection, "BEGIN IMMEDIATE", EXCLUSIVE_SECONDS)
                 result = work(wrapped)
                 wrapped.commit()
+                self._database.check_opened()
                 return result
 
+        if exclusive:
+            self._database.check_writable()
         thread = ConnectionThread("holdfast-sqlite-direct", self._database.open_direct)
         try:
             try:
@@ -332,24 +361,11 @@ class SQLiteEngine(SQLiteUpkeep):
                 request.fail(problem)
 
     async def _flush_reads(self, batch: list[Request]) -> None:
-        compile_ = self._compile
-
-        def read(connection: sqlite3.Connection) -> list[tuple[Any, Exception | None]]:
-            outcomes: list[tuple[Any, Exception | None]] = []
-            for request in batch:
-                statement = request.statement
-                try:
-                    value = run(connection, compile_(statement), request.kind, request.arguments)
-                    outcomes.append((value, None))
-                except Exception as error:
-                    problem = translate(error, statement)
-                    problem.__cause__ = error
-                    outcomes.append((None, problem))
-            return outcomes
-
         thread = self._threads.idle.pop()
         try:
-            outcomes = await thread.run(read)
+            outcomes = await thread.run(
+                lambda connection: read_batch(connection, self._database, self._compile, batch)
+            )
         finally:
             self._threads.idle.append(thread)
         for request, (value, problem) in zip(batch, outcomes, strict=True):

@@ -12,6 +12,7 @@ from holdfast.engines.base import Statement
 from holdfast.errors import (
     ConstraintViolationError,
     DatabaseCorruptError,
+    DatabaseGoneError,
     DiskFullError,
     DiskIOError,
     DuplicateRecordError,
@@ -20,6 +21,7 @@ from holdfast.errors import (
     PersistenceError,
     QueryError,
     QueryTimeoutError,
+    ReadOnlyError,
 )
 from holdfast.schema.meta import TENANT, referring, token
 
@@ -31,9 +33,13 @@ _FAILED = (
     "the system's log says more"
 )
 _FULL = "the disk is full; nothing of this transaction was kept: make room and try again"
+_RECOVER = (
+    "a crash has left a log that must be recovered before the database can be read: open it once "
+    "for writing"
+)
 _MEMORY = "this process is out of memory; nothing of this transaction was kept"
 
-#: By the name of the primary result code; what is not named here is a `QueryError`.
+#: By the name of the result code, the first that fits; what is not named here is a `QueryError`.
 ERRORS: dict[str, tuple[type[PersistenceError], str]] = {
     "SQLITE_BUSY": (QueryTimeoutError, "another process kept the database locked for too long"),
     "SQLITE_LOCKED": (QueryTimeoutError, "another connection kept the table locked for too long"),
@@ -46,7 +52,10 @@ ERRORS: dict[str, tuple[type[PersistenceError], str]] = {
     "SQLITE_CORRUPT": (DatabaseCorruptError, f"the database file is damaged: {_RESTORE}"),
     "SQLITE_PERM": (PersistenceConnectionError, "the database file may not be accessed"),
     "SQLITE_AUTH": (PersistenceConnectionError, "the database may not be accessed"),
-    "SQLITE_READONLY": (PersistenceConnectionError, "the database is read-only"),
+    "SQLITE_READONLY_DBMOVED": (DatabaseGoneError, "the database file was deleted or moved"),
+    "SQLITE_READONLY_ROLLBACK": (ReadOnlyError, _RECOVER),
+    "SQLITE_READONLY_RECOVERY": (ReadOnlyError, _RECOVER),
+    "SQLITE_READONLY": (ReadOnlyError, "the database is read-only: mode=ro reads it"),
     "SQLITE_PROTOCOL": (PersistenceConnectionError, "the locks of the database file failed"),
     "SQLITE_IOERR": (DiskIOError, _FAILED),
     "SQLITE_FULL": (DiskFullError, _FULL),

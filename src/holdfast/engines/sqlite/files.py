@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import sqlite3
+import stat
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 from holdfast.config import SQLiteConfig
-from holdfast.errors import PersistenceConnectionError
+from holdfast.engines.sqlite.opened import OpenedFiles
+from holdfast.engines.sqlite.plain import beside, is_plain, make_empty
+from holdfast.errors import DatabaseGoneError, PersistenceConnectionError, ReadOnlyError
 
 __all__ = ["Database"]
 
@@ -20,6 +26,9 @@ __all__ = ["Database"]
 _NETWORK = frozenset({"9p", "afs", "ceph", "cifs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4",
                       "smb2", "smb3", "smbfs", "virtiofs"})  # fmt: skip
 
+_MOUNTS = Path("/proc/self/mountinfo")
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
 
 class Database:
     """One database file, or one private database in memory that all its connections share."""
@@ -27,34 +36,31 @@ class Database:
     def __init__(self, config: SQLiteConfig) -> None:
         self.config = config
         self.in_memory = config.path == ":memory:"
-        # SQLite keeps the log beside the file that a link leads to, and so do its locks.
-        self.path = Path(config.path).resolve()
-
-    def create(self) -> None:
-        """Make the place of a database in memory.
-
-        SQLite's own databases in memory cannot be shared by connections in such a way that a
-        reader works beside an open transaction. A file in the system's shared memory can, and
-        behaves like every other file.
-        """
-        if self.in_memory:
-            memory = Path("/dev/shm")  # noqa: S108 - made below, readable by nobody else
-            parent = memory if os.access(memory, os.W_OK) else None
-            directory = tempfile.mkdtemp(prefix="holdfast-memory-", dir=parent)
-            self.path = Path(directory) / "memory.db"
-            atexit.register(self.discard)
-
-    def discard(self) -> None:
-        """Forget a database in memory, after its connections were closed."""
-        if self.in_memory:
-            shutil.rmtree(self.path.parent, ignore_errors=True)
-            atexit.unregister(self.discard)
+        self.read_only = config.mode == "ro"
+        # Now: the process may go to another directory before it connects.
+        self._named = Path(config.path).absolute()
+        self.path = self._named
+        self._opened: OpenedFiles | None = None
+        self._immutable = False
+        self._had_log = True
 
     def check(self) -> None:
         """Refuse a place where SQLite cannot keep its promises."""
         if self.in_memory:
             return
-        if not self.path.parent.is_dir():
+        if os.name == "posix" and re.match(r"[A-Za-z]:[\\/]|\\\\", self.config.path):
+            raise PersistenceConnectionError(
+                f"{self.config.path} is a path of Windows, and this is another system"
+            )
+        try:
+            # SQLite keeps the log beside the file that a link leads to, and so do its locks.
+            self.path = self._named.resolve()
+            there = self.path.parent.is_dir()
+        except (OSError, RuntimeError) as error:  # a link that leads to itself
+            raise PersistenceConnectionError(
+                f"the database file cannot be reached: {self._named}: {error}"
+            ) from error
+        if not there:
             raise PersistenceConnectionError(
                 f"the directory of the database file does not exist: {self.path.parent}"
             )
@@ -65,6 +71,78 @@ class Database:
                 "hold and committed data can be lost. Use a local disk or PostgreSQL; "
                 "allow_network_filesystem=True insists"
             )
+        self._check_names()
+
+    def _check_names(self) -> None:
+        """Refuse what would be written elsewhere, or by others under another name."""
+        for ending in ("-wal", "-shm", "-journal"):
+            with suppress(OSError):
+                if not is_plain(os.lstat(beside(self.path, ending))):
+                    raise PersistenceConnectionError(
+                        f"{beside(self.path, ending)} is no regular file with one name: "
+                        "SQLite's log would be kept elsewhere. Find out who put it there, and "
+                        "remove it"
+                    )
+        try:
+            found = self.path.stat()
+        except OSError:  # there is none
+            return
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise PersistenceConnectionError(f"{self.path} is no regular file")
+        if self.read_only or not stat.S_ISREG(found.st_mode):
+            return
+        if found.st_nlink > 1:
+            raise PersistenceConnectionError(
+                f"{self.path} has {found.st_nlink} names (hard links): a process that opens it by "
+                "another one keeps another log, and both together corrupt it. Remove the other "
+                "names (find them with `find -samefile`), or copy the file and use the copy"
+            )
+        if any(point == str(self.path) for point, _ in _mounts()):
+            raise PersistenceConnectionError(
+                f"{self.path} is mounted by itself, so its log would be kept beside the mount and "
+                "not beside the file, and lost with it: mount the directory instead"
+            )
+
+    def create(self) -> None:
+        """Make the file of a new database, for its owner alone.
+
+        SQLite's own databases in memory cannot be shared by connections in such a way that a
+        reader works beside an open transaction. A file in the system's shared memory can, and
+        behaves like every other file.
+        """
+        if self.in_memory:
+            memory = Path("/dev/shm")  # noqa: S108 - made below, readable by nobody else
+            parent = memory if os.access(memory, os.W_OK) else None
+            directory = tempfile.mkdtemp(prefix="holdfast-memory-", dir=parent)
+            self._named = self.path = Path(directory) / "memory.db"
+            atexit.register(self.discard)
+        if self.config.mode == "rwc":
+            make_empty(self.path)
+        elif not self.path.exists():
+            raise PersistenceConnectionError(
+                f"there is no database {self.path}, and with mode={self.config.mode} none is made"
+            )
+        self._had_log = beside(self.path, "-wal").exists()
+
+    def discard(self) -> None:
+        """After the connections were closed: forget a database in memory, leave nothing behind."""
+        self._opened = None
+        if self.in_memory:
+            shutil.rmtree(self.path.parent, ignore_errors=True)
+            atexit.unregister(self.discard)
+        elif self.read_only and not self._had_log and not self._immutable:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Have SQLite remove the empty log that it makes to read, and cannot remove itself.
+
+        The last connection does when it may write, and knows that it is the last.
+        """
+        with suppress(OSError, sqlite3.Error):
+            if beside(self.path, "-wal").stat().st_size == 0:
+                uri = f"{self.path.as_uri()}?mode=rw"
+                with closing(sqlite3.connect(uri, uri=True, timeout=0)) as connection:
+                    connection.execute("PRAGMA schema_version").fetchone()
 
     @property
     def file_system(self) -> str:
@@ -80,7 +158,23 @@ class Database:
     def keeps_commits(self) -> bool:
         """Whether each commit is in the log, on the disk, before it is acknowledged."""
         config = self.config
-        return config.wal_mode and config.synchronous == "full" and not self.in_memory
+        durable = config.wal_mode and config.synchronous == "full"
+        return durable and not self.in_memory and not self.read_only
+
+    @property
+    def opened(self) -> OpenedFiles:
+        """The files that are open; `DatabaseGoneError` when none is any more."""
+        if self._opened is None:
+            raise DatabaseGoneError(f"{self.path} is not open")
+        return self._opened
+
+    def check_opened(self) -> None:
+        """Raise `DatabaseGoneError` unless the path leads to the file that is open."""
+        self.opened.check()
+
+    def check_writable(self) -> None:
+        if self.read_only:
+            raise ReadOnlyError(f"{self.path} was opened for reading (mode=ro)")
 
     def open_writer(self) -> sqlite3.Connection:
         # The writer never sleeps inside SQLite: it polls for the lock itself (see `writer`).
@@ -97,14 +191,19 @@ class Database:
     def wal_bytes(self) -> int:
         """The log's size, by ``stat`` only: opening the file would drop SQLite's locks."""
         try:
-            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+            return beside(self.path, "-wal").stat().st_size
         except OSError:  # there is none; or the disk fails, which the next statement tells
             return 0
 
     def _open(self, *, busy_timeout: float) -> sqlite3.Connection:
-        config = self.config
+        config, opened, mode = self.config, self._opened, str(self.config.mode)
+        before = _number(self.path)
+        if opened is not None:
+            opened.check()
+            before = opened.file
+            mode = mode.removesuffix("c")  # none is made in the place of one that is gone
         connection = sqlite3.connect(
-            f"{self.path.as_uri()}?mode=rwc",
+            f"{self.path.as_uri()}?mode={mode}{'&immutable=1' if self._immutable else ''}",
             uri=True,
             timeout=config.busy_timeout_seconds,
             isolation_level=None,
@@ -115,7 +214,12 @@ class Database:
             # Checkpoints come from the writer alone: before 3.51.3 an automatic one that runs
             # while another connection writes can lose committed rows (sqlite.org/wal.html).
             connection.execute("PRAGMA wal_autocheckpoint=0")
-            connection.execute(f"PRAGMA journal_mode={'WAL' if config.wal_mode else 'DELETE'}")
+            if opened is None:
+                self._check_encoding(connection)
+            if self.read_only:
+                connection.execute("PRAGMA query_only=ON")
+            else:
+                connection.execute(f"PRAGMA journal_mode={'WAL' if config.wal_mode else 'DELETE'}")
             connection.execute(f"PRAGMA journal_size_limit={config.journal_size_limit}")
             sync = config.synchronous.upper()
             if self.in_memory:  # does not survive a power cut, whatever is synced
@@ -130,7 +234,16 @@ class Database:
             connection.execute("PRAGMA trusted_schema=OFF")
             # Damage is found when a page is read, not when it has spread.
             connection.execute("PRAGMA cell_size_check=ON")
+            # A first read, which opens the log.
+            connection.execute("PRAGMA schema_version").fetchone()
+            journal = connection.execute("PRAGMA journal_mode").fetchone()[0]
             connection.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
+            # Now that it is open, so that its number stays: was it this one?
+            has_log = journal == "wal" and not self._immutable
+            files = OpenedFiles(self._named, self.path, has_log=has_log)
+            if before not in (files.file, None):
+                raise DatabaseGoneError(f"{self.path} was replaced while it was being opened")
+            self._opened = opened or files
         except UnicodeDecodeError as error:
             # The schema is damaged, and the driver cannot decode the message that quotes it.
             connection.close()
@@ -142,18 +255,39 @@ class Database:
             raise
         return connection
 
+    def _check_encoding(self, connection: sqlite3.Connection) -> None:
+        encoding = connection.execute("PRAGMA encoding").fetchone()[0]
+        if encoding != "UTF-8":
+            raise PersistenceConnectionError(
+                f"{self.path} is encoded in {encoding}, in which keys have another order: move "
+                "what is in it into a new database, such as with sqlite3's .dump"
+            )
+
+
+def _number(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _mounts() -> Iterator[tuple[str, str]]:
+    """The places where something is mounted, and the type of each; none where it cannot be told."""
+    try:
+        mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        yield _OCTAL.sub(lambda found: chr(int(found[1], 8)), left.split()[4]), right.split()[0]
+
 
 def _file_system(directory: Path) -> str:
     """The type of the file system a directory lies on; empty where it cannot be told."""
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
     best, kind = -1, ""
     resolved = directory.resolve()
-    for line in mounts.splitlines():
-        left, _, right = line.partition(" - ")
-        point = left.split()[4].encode().decode("unicode_escape")
+    for point, type_ in _mounts():
         if len(point) > best and resolved.is_relative_to(point):
-            best, kind = len(point), right.split()[0]
+            best, kind = len(point), type_
     return kind

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sqlite3
+import stat
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from holdfast.engines.sqlite.files import Database
+from holdfast.engines.sqlite.plain import beside
 from holdfast.engines.upkeep import Finding
 
 __all__ = ["bytes_of_tables", "inspect"]
@@ -22,6 +28,7 @@ def inspect(connection: sqlite3.Connection, *, database: Database, thorough: boo
         *_library(),
         *_settings(connection, database),
         *_place(database),
+        *_modes(database),
         *_sizes(connection, database),
         *_contents(connection, thorough),
     ]
@@ -93,6 +100,30 @@ def _place(database: Database) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "disk", f"{free // _MIB:,} MiB are free")
+
+
+def _modes(database: Database) -> Iterator[Finding]:
+    """For whom the files are to read: they hold the hashes of passwords and what agents said."""
+    if database.in_memory or sys.platform == "win32":
+        return
+    wide: dict[str, int] = {}
+    for ending in ("", "-wal", "-shm", "-mark"):
+        file = beside(database.path, ending)
+        with suppress(FileNotFoundError):
+            if (mode := stat.S_IMODE(file.lstat().st_mode)) & 0o077:
+                wide[str(file)] = mode
+    if not wide:
+        yield Finding("ok", "permissions", "the files are their owner's alone")
+        return
+    modes = sorted({f"{mode:04o}" for mode in wide.values()})
+    everyone = any(mode & 0o007 for mode in wide.values())
+    yield Finding(
+        "warning" if everyone else "notice",
+        "permissions",
+        f"{', '.join(Path(name).name for name in wide)}: mode {', '.join(modes)} lets "
+        f"{'every user of this machine' if everyone else 'the group'} in",
+        f"chmod 600 {shlex.join(wide)}",
+    )
 
 
 def _sizes(connection: sqlite3.Connection, database: Database) -> Iterator[Finding]:

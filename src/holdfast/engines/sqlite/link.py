@@ -23,20 +23,33 @@ _NOTHING_OPEN = (PersistenceConnectionError, sqlite3.Error, MemoryError)
 
 
 class _ThreadLink:
-    """What both links do alike; see `holdfast.engines.transactions.Link`."""
+    """What both links do alike; see `holdfast.engines.transactions.Link`.
+
+    ``check`` raises when the file is not the one that was opened: before each statement.
+    """
 
     def __init__(
-        self, thread: ConnectionThread, compiler: Compiler, release: Callable[[], None]
+        self,
+        thread: ConnectionThread,
+        compiler: Compiler,
+        check: Callable[[], None],
+        release: Callable[[], None],
     ) -> None:
         self._thread = thread
         self._compile = compiler
+        self._check = check
         self.release = release
         self._run = run
 
     async def run(self, kind: Kind, statement: Statement, arguments: tuple[Any, ...]) -> Any:
         compiled = self._compile(statement)
+
+        def checked(connection: sqlite3.Connection) -> Any:
+            self._check()
+            return self._run(connection, compiled, kind, arguments)
+
         try:
-            return await self._thread.run(lambda c: self._run(c, compiled, kind, arguments))
+            return await self._thread.run(checked)
         except (sqlite3.Error, MemoryError, OverflowError, UnicodeError) as error:
             raise translate(error, statement) from error
 
@@ -52,7 +65,8 @@ class _ThreadLink:
     def stream(
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> AsyncIterator[Sequence[Row]]:
-        return stream_on(self._thread, self._compile(statement), statement, arguments)
+        compiled = self._compile(statement)
+        return stream_on(self._thread, compiled, statement, arguments, self._check)
 
 
 class WriterLink(_ThreadLink):
@@ -65,9 +79,10 @@ class WriterLink(_ThreadLink):
         thread: ConnectionThread,
         writer: Writer,
         compiler: Compiler,
+        check: Callable[[], None],
         release: Callable[[], None],
     ) -> None:
-        super().__init__(thread, compiler, release)
+        super().__init__(thread, compiler, check, release)
         self._writer = writer
         self._run = writer.run
 
@@ -110,6 +125,7 @@ async def stream_on(
     compiled: CompiledStatement,
     statement: Statement,
     arguments: tuple[Any, ...],
+    check: Callable[[], None],
 ) -> AsyncIterator[Sequence[Row]]:
     """Rows in pieces; between two pieces the thread is free for others."""
     read = compiled.read
@@ -117,6 +133,7 @@ async def stream_on(
 
     def more(connection: sqlite3.Connection) -> list[Row]:
         nonlocal cursor
+        check()
         if cursor is None:
             cursor = connection.execute(compiled.sql, compiled.bind(arguments))
         rows = cursor.fetchmany(CHUNK)

@@ -19,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from holdfast.engines.sqlite.plain import beside, is_plain, open_plain
 from holdfast.errors import DatabaseCorruptError
 
 __all__ = ["HighWaterMark"]
@@ -42,11 +43,12 @@ class _Position(NamedTuple):
 class HighWaterMark:
     """The mark of one database. `put` is the writer's, on its thread."""
 
-    def __init__(self, database: Path, *, kept: bool) -> None:
+    def __init__(self, database: Path, *, kept: bool, read_only: bool = False) -> None:
         self._database = database
-        self._log = database.with_name(f"{database.name}-wal")
-        self._index = database.with_name(f"{database.name}-shm")
-        self._path = database.with_name(f"{database.name}-mark")
+        self._read_only = read_only
+        self._log = beside(database, "-wal")
+        self._index = beside(database, "-shm")
+        self._path = beside(database, "-mark")
         # Windows does not let a file be removed that somebody else has open.
         self._kept = kept and os.name == "posix"
         self._files: tuple[int, int] | None = None
@@ -92,13 +94,19 @@ class HighWaterMark:
             if self._files is not None and os.fstat(self._files[1]).st_nlink == 0:
                 self.reopen()  # somebody took it for one of an earlier log
             if self._files is None:
-                mode = self._database.stat().st_mode & 0o777  # as SQLite does with its own
-                mark = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, mode)
-                self._files = (_INDEXES.open(self._index), mark)
+                self._files = (_INDEXES.open(self._index), self._open())
             index, mark = self._files
             head = os.pread(index, _TWICE, 0)
             if _position(head) is not None:  # else another process commits at this moment
                 os.pwrite(mark, _MAGIC + head, 0)
+
+    def _open(self) -> int:
+        """Open the mark, or make it with the database's mode, as SQLite does with its own files."""
+        with contextlib.suppress(FileNotFoundError):
+            if not is_plain(os.lstat(self._path)):
+                self._path.unlink()
+        mode = self._database.stat().st_mode & 0o666
+        return open_plain(self._path, os.O_WRONLY, mode=mode)
 
     def reopen(self) -> None:
         """Open the files anew when they are needed: with a last connection the index is removed."""
@@ -114,6 +122,8 @@ class HighWaterMark:
             self._remove()
 
     def _remove(self) -> None:
+        if self._read_only:
+            return
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
@@ -142,17 +152,22 @@ class HighWaterMark:
 
     def _read_head(self) -> bytes:
         # SQLite has no locks on this file that closing it could drop.
-        with contextlib.suppress(OSError), self._log.open("rb") as log:
-            return log.read(_LOG_HEAD.size)
-        return b""
+        return _content(self._log, _LOG_HEAD.size)
 
     def _read_mark(self) -> _Position | None:
-        try:
-            content = self._path.read_bytes()
-        except OSError:
-            return None
+        content = _content(self._path, len(_MAGIC) + _TWICE + 1)
         head = content.removeprefix(_MAGIC)
         return _position(head) if len(content) == len(_MAGIC) + _TWICE else None
+
+
+def _content(path: Path, size: int) -> bytes:
+    """Up to ``size`` bytes of a file beside the database; none if it is not there, or no file."""
+    try:
+        descriptor = open_plain(path, os.O_RDONLY)
+    except OSError:
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(size)
 
 
 def _position(heads: bytes) -> _Position | None:
@@ -191,7 +206,7 @@ class _Indexes:
             there = path.stat()
             key = (there.st_dev, there.st_ino)
             if key not in self._open:
-                self._open[key] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                self._open[key] = open_plain(path, os.O_RDONLY)
             return self._open[key]
 
     def read(self, path: Path) -> bytes:

@@ -29,6 +29,7 @@ class SQLiteUpkeep:
         return await self._aside(partial(copying.copy_to, target=target, tables=tables))
 
     async def restore(self, source: Path) -> None:
+        self._database.check_writable()
         await self._aside(partial(copying.copy_from, source=source))
 
     async def count(self, tables: Sequence[str]) -> Mapping[str, int]:
@@ -42,7 +43,9 @@ class SQLiteUpkeep:
         try:
             try:
                 await thread.start()
-                return await thread.run(work)
+                found = await thread.run(work)
+                self._database.check_opened()
+                return found
             finally:
                 await thread.stop()
         except sqlite3.Error as error:

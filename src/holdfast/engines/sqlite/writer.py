@@ -105,7 +105,7 @@ class Writer:
         for call in calls:
             try:
                 outcomes += self.commit_batch(connection, [call])
-            except (sqlite3.Error, MemoryError) as error:
+            except (sqlite3.Error, MemoryError, PersistenceError) as error:
                 outcomes.append((None, _problem(error, call[1])))
         return outcomes
 
@@ -124,6 +124,7 @@ class Writer:
             raise
 
     def begin(self, connection: sqlite3.Connection) -> None:
+        self._database.opened.check_before()
         deadline = time.monotonic() + self._patience
         while self.checkpoints.must_wait() and time.monotonic() < deadline:
             _pause()
@@ -135,9 +136,9 @@ class Writer:
             raise
 
     def commit(self, connection: sqlite3.Connection) -> None:
-        """Commit, then check the log's size. Whatever it raises, nothing is open afterwards.
+        """Commit, then look at the files. Whatever it raises, nothing is open afterwards.
 
-        Nothing was kept either, except with `OutcomeUnknownError`.
+        Nothing was kept either, except with `OutcomeUnknownError` and `DatabaseGoneError`.
         """
         try:
             # Only in rollback-journal mode can a reader be in the way here.
@@ -150,9 +151,10 @@ class Writer:
             raise
         if connection.in_transaction:  # pragma: no cover - SQLite has never done this
             raise sqlite3.OperationalError("COMMIT left the transaction open")
+        size = self._database.opened.check_after()
         self._mark.put()
         self.commits += 1
-        if self.checkpoints.due:
+        if self.checkpoints.due(size):
             self._checkpoint(connection)
 
     def rollback(self, connection: sqlite3.Connection) -> None:
@@ -174,7 +176,8 @@ class Writer:
 
     def _replace(self) -> None:
         self._distrusted = False
-        with contextlib.suppress(sqlite3.Error, MemoryError):  # it is closed, at the least
+        # It is closed, at the least.
+        with contextlib.suppress(sqlite3.Error, MemoryError, PersistenceError):
             self._renew()
 
     def repeat_checkpoint(self, connection: sqlite3.Connection) -> None:
@@ -201,7 +204,7 @@ class Writer:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             connection.execute(f"PRAGMA user_version={version}")
             insist(connection, "COMMIT", self._patience)
-        except (sqlite3.Error, MemoryError):
+        except (sqlite3.Error, MemoryError, PersistenceError):
             self._replace()
             raise OutcomeUnknownError(
                 "the disk failed during COMMIT, and again when the transaction was to be undone: "
