@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from holdfast import PersistenceBackend, PersistenceConnectionError, create_backend, migrations
 from holdfast.engines.base import EXCLUSIVE_SECONDS, Engine
 from holdfast.schema import metadata, policies
+from holdfast.testing.databases import SQLiteFiles, connected
 
 from ..conformance.samples import full
 from .conftest import engine_of, everything, run_sql
@@ -217,3 +218,15 @@ async def _hold(
     entered.set()
     await leave.wait()
     await connection.close()
+
+
+async def test_a_test_database_in_memory_is_as_if_migrated(
+    holdfast_sqlite_files: SQLiteFiles,
+) -> None:
+    found = []
+    for like in (None, holdfast_sqlite_files):
+        backend = create_backend("sqlite:///:memory:")
+        async with connected(backend, like=like):
+            assert await migrations.current(engine_of(backend)) == migrations.head()
+            found.append(await everything(backend))
+    assert found[0] == found[1] != set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,14 +47,13 @@ class Chain:
 
     def head(self) -> str | None:
         """The newest revision this code knows; ``None`` as long as there is none."""
-        return self._scripts().get_current_head()
+        newest = self.history()[:1]
+        return newest[0].revision if newest else None
 
     def history(self) -> Sequence[Revision]:
         """Every revision, newest first."""
-        return [
-            Revision(script.revision, script.down_revision, script.doc)  # type: ignore[arg-type]
-            for script in self._scripts().walk_revisions()
-        ]
+        files = sorted(self.folder.glob("*.py"))
+        return _read(self, tuple((file, file.stat().st_mtime_ns) for file in files))
 
     def revision(self, connection: Connection) -> str | None:
         """The database's revision; ``None`` before the first migration."""
@@ -87,8 +87,16 @@ class Chain:
             config.set_main_option(name, value.replace("%", "%%"))
         return config
 
-    def _scripts(self) -> ScriptDirectory:
-        return ScriptDirectory.from_config(self.config())
+
+@lru_cache(maxsize=16)
+def _read(chain: Chain, _files: tuple[tuple[Path, int], ...]) -> Sequence[Revision]:
+    """The history in these files. To read it is to run them all, and every start asks for it."""
+    scripts = ScriptDirectory.from_config(chain.config())
+    scripts.get_current_head()  # an error if there are two
+    return tuple(
+        Revision(script.revision, script.down_revision, script.doc)  # type: ignore[arg-type]
+        for script in scripts.walk_revisions()
+    )
 
 
 HOLDFAST = Chain("holdfast", metadata, Path(__file__).with_name("versions"), "alembic_version")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -54,10 +56,17 @@ async def run_sql(url: str, *statements: str) -> None:
 
 
 @asynccontextmanager
-async def connected(backend: PersistenceBackend) -> AsyncIterator[PersistenceBackend]:
-    """Connect and migrate, and disconnect in the end."""
+async def connected(
+    backend: PersistenceBackend, *, like: SQLiteFiles | None = None
+) -> AsyncIterator[PersistenceBackend]:
+    """Connect and migrate, and disconnect in the end.
+
+    ``like`` is for a database in memory: it gets that schema at once, instead of step by step.
+    """
     await backend.connect()
     try:
+        if like is not None:
+            await like.fill(backend)
         await backend.migrate()
         yield backend
     finally:
@@ -78,6 +87,19 @@ async def _give(backend: PersistenceBackend, prefix: str) -> None:
         await backend.disconnect()
 
 
+async def _copies_files_fast(server: str) -> bool:
+    """Whether databases are copied best file by file: a tenth of the work of going through the
+    log, but for a checkpoint, which takes its time where the server syncs."""
+    import asyncpg
+
+    connection = await asyncpg.connect(server)
+    try:
+        syncs = await connection.fetchval("SHOW fsync") == "on"
+        return connection.get_server_version().major >= 15 and not syncs
+    finally:
+        await connection.close()
+
+
 class PostgresDatabases:
     """Databases on one server, ``server`` being the URL of one that exists.
 
@@ -88,6 +110,7 @@ class PostgresDatabases:
         self.server = server
         self._connect = connect
         self._made: list[str] = []
+        self._copying = ""
         #: What the names of its roles begin with.
         self.roles = f"hf_{uuid.uuid4().hex[:12]}" if confined else None
         #: A migrated database that nobody is connected to; set by `prepare`.
@@ -95,6 +118,8 @@ class PostgresDatabases:
 
     def prepare(self) -> None:
         """Make and migrate the template; not on an event loop."""
+        if asyncio.run(_copies_files_fast(self.server)):
+            self._copying = " STRATEGY FILE_COPY"
         template = asyncio.run(self.create(copy_of="template0"))
         asyncio.run(_migrate(self._connect(at(self.server, template))))
         if self.roles is not None:
@@ -113,7 +138,8 @@ class PostgresDatabases:
     async def create(self, *, copy_of: str | None = None) -> str:
         """The name of a new database, a copy of the template if no other is given."""
         name = f"holdfast_{uuid.uuid4().hex}"
-        await run_sql(self.server, f"CREATE DATABASE {name} TEMPLATE {copy_of or self.template}")
+        source = copy_of or self.template
+        await run_sql(self.server, f"CREATE DATABASE {name} TEMPLATE {source}{self._copying}")
         self._made.append(name)
         ADMINISTERED[name] = at(self.server, name)
         return name
@@ -144,3 +170,12 @@ class SQLiteFiles:
         path = directory / "org.db"
         shutil.copy(self.template, path)
         return f"sqlite:///{path}"
+
+    async def fill(self, backend: PersistenceBackend) -> None:
+        """Give an empty SQLite database the schema of the template."""
+        await backend.get_db().run(lambda connection: connection.executescript(self._script))
+
+    @cached_property
+    def _script(self) -> str:
+        with closing(sqlite3.connect(self.template)) as connection:
+            return "\n".join(connection.iterdump())

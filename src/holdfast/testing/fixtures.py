@@ -40,6 +40,8 @@ __all__ = ["MakeBackend"]
 
 pytest.register_assert_rewrite("holdfast.testing.suite")
 
+_IN_MEMORY = "sqlite:///:memory:"
+
 
 @pytest.fixture(scope="session")
 def holdfast_options() -> Mapping[str, Any]:
@@ -121,7 +123,7 @@ def holdfast_make_backend(
         pooled = request.getfixturevalue("holdfast_pooled")
 
     async def make(**options: Any) -> PersistenceBackend:
-        url = "sqlite:///:memory:"
+        url = _IN_MEMORY
         if isinstance(databases, SQLiteFiles):
             url = databases.create(tmp_path_factory.mktemp("database"))
         elif databases is not None:
@@ -151,19 +153,28 @@ async def holdfast_postgres_url(
 def holdfast_url(holdfast_engine: str, request: pytest.FixtureRequest) -> str:
     """A fresh, migrated database of the engine (in memory: to be migrated on connecting)."""
     if holdfast_engine == "sqlite-memory":
-        return "sqlite:///:memory:"
+        return _IN_MEMORY
     if holdfast_engine == "sqlite-file":
         return str(request.getfixturevalue("holdfast_sqlite_url"))
     pooled = request.getfixturevalue("holdfast_pooled")
     return str(pooled(request.getfixturevalue("holdfast_postgres_url")))
 
 
+@pytest.fixture
+def _holdfast_like(holdfast_url: str, request: pytest.FixtureRequest) -> SQLiteFiles | None:
+    if holdfast_url != _IN_MEMORY:
+        return None
+    files: SQLiteFiles = request.getfixturevalue("holdfast_sqlite_files")
+    return files
+
+
 @pytest_asyncio.fixture
 async def holdfast_backend(
-    holdfast_url: str, holdfast_options: Mapping[str, Any]
+    holdfast_url: str, holdfast_options: Mapping[str, Any], _holdfast_like: SQLiteFiles | None
 ) -> AsyncIterator[PersistenceBackend]:
     """A connected backend on a fresh, migrated, empty database."""
-    async with connected(create_backend(holdfast_url, **holdfast_options)) as backend:
+    backend = create_backend(holdfast_url, **holdfast_options)
+    async with connected(backend, like=_holdfast_like):
         yield backend
 
 
