@@ -6,6 +6,7 @@
     ├── PersistenceConnectionError          cannot connect, connection lost, not connected
     │   ├── PoolTimeoutError                no connection became free within the deadline
     │   ├── CircuitOpenError                the server has been away for long: refused at once
+    │   ├── UnusableDatabaseError           its encoding, or no schema that the role may use
     │   ├── DiskIOError                     the database's disk failed to read, write or sync
     │   ├── DatabaseGoneError               SQLite's file was deleted, moved or replaced while open
     │   ├── ReadOnlyError                   a write on a database that was opened for reading
@@ -66,6 +67,7 @@ __all__ = [
     "SchemaTooNewError",
     "SerializationFailureError",
     "TenantIsolationError",
+    "UnusableDatabaseError",
     "VersionConflictError",
 ]
 
@@ -91,6 +93,14 @@ class PoolTimeoutError(PersistenceConnectionError):
 
 class CircuitOpenError(PersistenceConnectionError):
     """The server has been away longer than callers are to wait; it is asked in the background."""
+
+
+class UnusableDatabaseError(PersistenceConnectionError):
+    """The database answers, and cannot be used: its encoding, or no schema that the role may use.
+
+    Nothing was written; the message says what to change."""
+
+    is_retryable = False
 
 
 class DiskIOError(PersistenceConnectionError):

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from holdfast import ChangesLostError, MigrationError, PersistenceBackend, create_backend
+from holdfast.schema import metadata
 from holdfast.schema.recorders import is_recorder
 from holdfast.schema.triggers import existing
 from holdfast.testing.databases import connected
@@ -18,7 +19,7 @@ from .conftest import brief, engine_of, put, take
 
 async def recorders(backend: PersistenceBackend) -> set[str]:
     def look(connection: Connection) -> set[str]:
-        found = {name for name in existing(connection) if is_recorder(name)}
+        found = {name for name in existing(connection, metadata.tables) if is_recorder(name)}
         if backend.backend_name == "postgres":
             found |= set(
                 connection.exec_driver_sql(

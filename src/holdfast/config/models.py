@@ -44,6 +44,18 @@ def _file_path(text: str) -> str:
     return text
 
 
+def is_servers_own(schema: str) -> bool:
+    return schema.startswith("pg_") or schema == "information_schema"
+
+
+def _schema(text: str) -> str:
+    if len(text.encode()) > 63 or not text.isprintable():
+        raise ValueError("must be at most 63 bytes, without control characters")
+    if is_servers_own(text):
+        raise ValueError("must not be a schema of the server's own")
+    return text
+
+
 def _server(text: str) -> str:
     if re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\],@]+)(:[0-9]{1,5})?", text) is None:
         raise ValueError("must be host or host:port ([::1]:5432 for an IPv6 address)")
@@ -160,6 +172,9 @@ class PostgresConfig(EngineConfig):
     direct_host: Server | None = None
     """The server behind a pooler, ``host:port``, for migrations and for `watch`, which need a
     session of their own. Unset: ``host``."""
+
+    schema_name: Annotated[NotBlankStr, AfterValidator(_schema)] | None = None
+    """The schema the tables are in. Unset: the one that the role's ``search_path`` begins with."""
 
     row_security: Literal["auto", "required"] = "auto"
     """Statements name their tenant to row-level security where the role is subject to it.

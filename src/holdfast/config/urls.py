@@ -21,9 +21,10 @@ _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?]*)(?P<path>/[^?]*)?(?:\?(?P<query>.*))?"
 )
 _PLACE = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\],]*)(?::(?P<port>[0-9]{1,5}))?")
-_LIBPQ_NAMES = {
+_OTHER_NAMES = {
     "connect_timeout": "connect_timeout_seconds",
     "dbname": "database",
+    "schema": "schema_name",
     "sslmode": "ssl_mode",
     "sslrootcert": "ssl_root_cert",
     "user": "username",
@@ -106,7 +107,7 @@ def _parameters(query: str, backend: str) -> Iterator[tuple[str, str]]:
     known = {"tenant", *model.model_fields}
     for item in filter(None, query.split("&")):
         name, _, value = item.partition("=")
-        field = _LIBPQ_NAMES.get(name, name) if backend == "postgres" else name
+        field = _OTHER_NAMES.get(name, name) if backend == "postgres" else name
         if field not in known:
             # A name is echoed only if it looks like one: else it may be a piece of a password.
             shown = f" {name!r}" if re.fullmatch("[A-Za-z_]{1,40}", name) and "=" in item else ""

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from alembic import op
 from sqlalchemy import Connection, text
 
+from holdfast.schema.functions import HERE
+
 __all__ = ["create_index_online"]
 
 _INVALID = text(
-    "SELECT EXISTS (SELECT FROM pg_index JOIN pg_class ON oid = indexrelid"
-    " WHERE relname = :name AND relnamespace = current_schema()::regnamespace AND NOT indisvalid)"
+    "SELECT EXISTS (SELECT FROM pg_index JOIN pg_class ON oid = indexrelid"  # noqa: S608
+    f" WHERE relname = :name AND relnamespace = {HERE} AND NOT indisvalid)"
 )
 
 

@@ -105,10 +105,11 @@ async def check(engine: Engine, chains: Chains = (HOLDFAST,)) -> Sequence[str]:
         context = MigrationContext.configure(connection, opts=options)
         declared: Any = [chain.metadata for chain in chains]
         found = [_describe(item) for item in autogenerate.compare_metadata(context, declared)]
-        stored = {name for name in existing(connection) if not is_recorder(name)}
+        tables = [table for chain in chains for table in chain.metadata.tables.values()]
+        ours = {table.name for table in tables}
+        stored = {name for name in existing(connection, ours) if not is_recorder(name)}
         found += [f"missing trigger {name}" for name in TRIGGERS if name not in stored]
         found += [f"unknown trigger {name}" for name in sorted(stored) if name not in TRIGGERS]
-        tables = [table for chain in chains for table in chain.metadata.tables.values()]
         found += [f"missing policy of {name}" for name in policies.lacking(connection, tables)]
         found += [f"unknown policy {name}" for name in policies.strange(connection, tables)]
         return found

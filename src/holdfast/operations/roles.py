@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from holdfast.engines.base import Engine
 from holdfast.errors import InvalidArgumentError
 from holdfast.migrations import Chain
+from holdfast.schema.functions import HERE
 from holdfast.schema.policies import NAME as POLICY
 
 __all__ = ["LOGINS", "RoleNames", "create", "passwordless", "verifier"]
@@ -53,11 +54,11 @@ _FACTS = text("""
 SELECT current_database(), current_schema(), current_user,
   (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 """)
-_TABLES = text("""
+_TABLES = text(f"""
 SELECT relname::text FROM pg_class
-WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
+WHERE relnamespace = {HERE} AND relkind IN ('r', 'p')
 AND relname IN :names ORDER BY relname
-""").bindparams(bindparam("names", expanding=True))
+""").bindparams(bindparam("names", expanding=True))  # noqa: S608
 _ROLES = text("""
 SELECT rolname::text, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls
 FROM pg_roles WHERE rolname IN :names
@@ -69,8 +70,8 @@ SELECT rolname::text FROM pg_authid WHERE rolname IN :names AND rolpassword IS N
 _FUNCTIONS = text(f"""
 SELECT DISTINCT p.proname::text FROM pg_proc p LEFT JOIN pg_trigger t ON t.tgfoid = p.oid
 LEFT JOIN pg_class c ON c.oid = t.tgrelid
-WHERE p.pronamespace = current_schema()::regnamespace AND p.pronargs = 0
-AND (p.proname = '{POLICY}' OR c.relname IN :names) ORDER BY 1
+WHERE p.pronamespace = {HERE} AND p.pronargs = 0
+AND (p.proname = '{POLICY}' OR c.relname IN :names AND c.relnamespace = {HERE}) ORDER BY 1
 """).bindparams(bindparam("names", expanding=True))  # noqa: S608
 _MEMBERS = text("""
 SELECT m.rolname::text FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member

@@ -9,7 +9,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-__all__ = ["json_texts", "position", "whole"]
+__all__ = ["HERE", "json_texts", "position", "whole"]
+
+#: PostgreSQL's number for the schema that a connection of `Engine.run_sync` works in, and no other.
+HERE = "(SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())"
 
 
 class holdfast_json_texts(GenericFunction[Any]):  # noqa: N801 - SQL functions are lower case

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from sqlalchemy import Connection, Table, text
 from sqlalchemy.dialects import postgresql
 
+from holdfast.schema.functions import HERE
 from holdfast.schema.meta import TENANT
 
 __all__ = [
@@ -69,15 +70,15 @@ SELECT relname::text, relrowsecurity AND EXISTS (
   SELECT polname::text FROM pg_policy WHERE polrelid = c.oid AND polname <> '{NAME}'
   AND polpermissive ORDER BY polname
 )
-FROM pg_class c WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace
+FROM pg_class c WHERE relkind IN ('r', 'p') AND relnamespace = {HERE}
 """)  # noqa: S608
 
-_WRITERS = text("""
+_WRITERS = text(f"""
 SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
 FROM pg_class c, aclexplode(c.relacl)
-WHERE relname = :name AND relnamespace = current_schema()::regnamespace
+WHERE relname = :name AND relnamespace = {HERE}
 AND grantee <> relowner AND privilege_type <> 'SELECT'
-""")
+""")  # noqa: S608
 
 
 def lacking(connection: Connection, tables: Iterable[Table]) -> list[str]:

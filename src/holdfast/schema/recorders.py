@@ -28,6 +28,7 @@ from sqlalchemy.types import Text
 
 from holdfast.errors import InvalidArgumentError, MigrationError
 from holdfast.schema.changes import changes
+from holdfast.schema.functions import HERE
 from holdfast.schema.types import Timestamp
 
 __all__ = [
@@ -98,16 +99,15 @@ WHERE tenant IS NOT NULL
 #: All triggers: their names, on SQLite also their tables and texts.
 _STORED = {
     "sqlite": "SELECT name, tbl_name, sql FROM sqlite_schema WHERE type = 'trigger'",
-    "postgresql": "SELECT tgname::text AS name FROM pg_trigger t JOIN pg_class c"
-    " ON c.oid = t.tgrelid WHERE NOT tgisinternal"
-    " AND relnamespace = current_schema()::regnamespace",
+    "postgresql": "SELECT tgname::text AS name FROM pg_trigger t JOIN pg_class c"  # noqa: S608
+    f" ON c.oid = t.tgrelid WHERE NOT tgisinternal AND relnamespace = {HERE}",
 }
-_UNUSED = """
+_UNUSED = f"""
 SELECT proname FROM pg_proc p WHERE proname LIKE 'changes\\_%'
-AND prorettype = 'trigger'::regtype AND pronamespace = current_schema()::regnamespace
+AND prorettype = 'trigger'::regtype AND pronamespace = {HERE}
 AND prosrc LIKE '%holdfast_changes%'
 AND NOT EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgfoid = p.oid)
-"""
+"""  # noqa: S608
 
 
 class holdfast_triggers(GenericFunction[str]):  # noqa: N801 - SQL functions are lower case
@@ -123,7 +123,10 @@ def _sqlite(element: object, compiler: SQLCompiler, **_: object) -> str:
 
 @compiles(holdfast_triggers, "postgresql")
 def _postgresql(element: object, compiler: SQLCompiler, **_: object) -> str:
-    return f"({_STORED['postgresql']})"
+    stored, schema = _STORED["postgresql"], compiler.dialect.default_schema_name
+    if schema is not None:  # not that of the session, which may begin with another one
+        stored = stored.replace("current_schema()", _literal(schema))
+    return f"({stored})"
 
 
 def trigger_names() -> TableValuedAlias:
@@ -281,6 +284,10 @@ def _break(connection: Connection, table: Table) -> None:
     connection.execute(text(notes), {"name": table.name, "kind": SWITCHED})
     if not numbered:
         connection.exec_driver_sql(f"SELECT pg_notify('{CHANNEL}', '')")
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _quoted(connection: Connection, name: str) -> str:

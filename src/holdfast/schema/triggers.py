@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import DDL, Connection, Table, event, text
+
+from holdfast.schema.functions import HERE
 
 __all__ = ["TRIGGERS", "existing", "keep_one", "lifted", "may_lift", "rules_of"]
 
@@ -122,15 +124,16 @@ def lifted(connection: Connection, table: Table, *, lock_timeout: str) -> Iterat
 
 
 _EXISTING = {
-    "sqlite": "SELECT name FROM sqlite_schema WHERE type = 'trigger'",
-    "postgresql": "SELECT tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
-    " WHERE NOT tgisinternal AND c.relnamespace = current_schema()::regnamespace",
+    "sqlite": "SELECT name, tbl_name FROM sqlite_schema WHERE type = 'trigger'",
+    "postgresql": "SELECT tgname, relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"  # noqa: S608
+    f" WHERE NOT tgisinternal AND c.relnamespace = {HERE}",
 }
 
 
-def existing(connection: Connection) -> set[str]:
-    """The triggers a database has: those of a complete rule by its name in `TRIGGERS`."""
-    names = set(connection.execute(text(_EXISTING[connection.dialect.name])).scalars())
+def existing(connection: Connection, tables: Collection[str]) -> set[str]:
+    """The triggers of these tables: those of a complete rule by its name in `TRIGGERS`."""
+    stored = connection.execute(text(_EXISTING[connection.dialect.name]))
+    names = {name for name, table in stored if table in tables}
     for rule in TRIGGERS:  # SQLite keeps it with two triggers: both or it is not kept
         halves = {f"{rule}_UPDATE", f"{rule}_DELETE"}
         if halves <= names:

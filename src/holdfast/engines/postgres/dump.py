@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 
 from holdfast.config import PostgresConfig
+from holdfast.engines.postgres.namespace import OURS
 from holdfast.errors import BackupError
 
 __all__ = ["count", "dump", "load"]
@@ -38,7 +39,7 @@ async def dump(
     program = await _program("pg_dump", connection)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
-        rows = await count(connection, tables)
+        rows = await count(config, connection, tables)
         await _run(
             config, connection, program, "--format=custom", f"--file={_place(target)}",
             f"--snapshot={snapshot}", "--no-owner", "--no-privileges", _named(config.database),
@@ -60,15 +61,18 @@ async def load(config: PostgresConfig, connection: asyncpg.Connection[Any], sour
     )  # fmt: skip
 
 
-async def count(connection: asyncpg.Connection[Any], tables: Sequence[str]) -> Mapping[str, int]:
+async def count(
+    config: PostgresConfig, connection: asyncpg.Connection[Any], tables: Sequence[str]
+) -> Mapping[str, int]:
     stored = await connection.fetch(
-        "SELECT relname::text AS name, quote_ident(relname) AS quoted FROM pg_class"
-        " WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace"
-        " AND relname = ANY($1::text[])",
+        "SELECT relname::text AS name, format('%I.%I', $1::text, relname) AS qualified"  # noqa: S608
+        f" FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = {OURS}"
+        " AND relname = ANY($2::text[])",
+        config.schema_name,
         list(tables),
     )
     return {
-        row["name"]: await connection.fetchval(f"SELECT count(*) FROM {row['quoted']}")  # noqa: S608
+        row["name"]: await connection.fetchval(f"SELECT count(*) FROM {row['qualified']}")  # noqa: S608
         for row in stored
     }
 

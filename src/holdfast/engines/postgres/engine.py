@@ -34,6 +34,7 @@ from holdfast.engines.postgres.exclusive import exclude_others, giving_way
 from holdfast.engines.postgres.follow import Follower
 from holdfast.engines.postgres.isolation import CONFINED, PROBLEMS, refusal
 from holdfast.engines.postgres.link import ConnectionLink
+from holdfast.engines.postgres.namespace import LOOK, OURS, path_to, schema_in
 from holdfast.engines.postgres.pool import Pool
 from holdfast.engines.postgres.position import Position
 from holdfast.engines.postgres.replicas import Replicas
@@ -65,7 +66,7 @@ class PostgresEngine(PostgresUpkeep):
     name = "postgres"
 
     def __init__(self, config: PostgresConfig) -> None:
-        self._config = config
+        self._given = self._config = config
         self._known = Known()
         self._owned: set[asyncio.Task[Any]] = set()
         self._followers: set[Follower] = set()
@@ -85,7 +86,7 @@ class PostgresEngine(PostgresUpkeep):
         )
         await self._pool.open()
         self._runner = Runner(self._config)
-        await self._keep_tenants_apart()
+        await self._settle()
         self._batches = Batches(self._config, self._pool, self._runner, self._acknowledged)
         if self._config.replicas:
             position = Position(self._ask, lambda: self._runner.commits)
@@ -250,11 +251,19 @@ class PostgresEngine(PostgresUpkeep):
             async with engine.connect() as connection:
                 if exclusive:
                     await exclude_others(connection)
+                # Revisions name tables without a schema. Of a session only where it is our own.
+                await connection.execute(
+                    sqlalchemy.select(sqlalchemy.func.set_config(
+                        "search_path", path_to(str(config.schema_name)), not exclusive
+                    ))
+                )  # fmt: skip
+                if exclusive:
+                    await connection.commit()
                 result = await connection.run_sync(work)
                 await connection.commit()
                 # It may have made the tables, or given them to another role.
-                confined = await connection.scalar(sqlalchemy.text(CONFINED))
-                self._runner.name_tenants(bool(confined))
+                told = await connection.exec_driver_sql(CONFINED, (config.schema_name,))
+                self._runner.name_tenants(bool(told.scalar()))
                 return result
         except SQLAlchemyError as error:
             # SQLAlchemy's form of the driver's error has that as its cause.
@@ -283,8 +292,9 @@ class PostgresEngine(PostgresUpkeep):
 
     async def table_bytes(self) -> Mapping[str, int | None]:
         rows = await self._ask(
-            "SELECT relname::text, pg_total_relation_size(oid) FROM pg_class"
-            " WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+            "SELECT relname::text, pg_total_relation_size(oid) FROM pg_class"  # noqa: S608
+            f" WHERE relkind IN ('r', 'p') AND relnamespace = {OURS}",
+            self._config.schema_name,
         )
         return {row[0]: row[1] for row in rows}
 
@@ -303,11 +313,16 @@ class PostgresEngine(PostgresUpkeep):
 
     # -- inside --------------------------------------------------------------------------------
 
-    async def _keep_tenants_apart(self) -> None:
+    async def _settle(self) -> None:
+        """Find out which schema is ours, and whether its policies are for this role."""
         try:
-            self._runner.name_tenants(bool((await self._ask(CONFINED))[0][0]))
+            told = await self._ask(LOOK, self._given.schema_name)
+            schema = schema_in(self._given, told[0])
+            self._config = self._given.model_copy(update={"schema_name": schema})
+            self._runner.qualify(schema)
+            self._runner.name_tenants(bool((await self._ask(CONFINED, schema))[0][0]))
             if self._config.row_security == "required":
-                found = [row[0] for row in await self._ask(PROBLEMS)]
+                found = [row[0] for row in await self._ask(PROBLEMS, schema)]
                 if found:
                     raise TenantIsolationError(refusal(found))
         except BaseException:
@@ -332,11 +347,11 @@ class PostgresEngine(PostgresUpkeep):
         if self._replicas is not None:
             self._replicas.position.forget()
 
-    async def _ask(self, sql: str) -> Sequence[Row]:
+    async def _ask(self, sql: str, *values: Any) -> Sequence[Row]:
         async def ask() -> Sequence[Row]:
             connection = await self._pool.acquire()
             try:
-                return await self._runner.query(connection, sql)
+                return await self._runner.query(connection, sql, values)
             finally:
                 self._pool.release(connection)
 

@@ -56,7 +56,8 @@ _HOLDERS = """
 SELECT virtualtransaction FROM pg_locks
 WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-AND relation = $1::text::regclass
+AND relation = (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE nspname = $1::text AND relname = $2::text)
 """
 
 
@@ -166,7 +167,8 @@ class Follower:
                 return False
             self._goal, self._holders = newest, None
         table = self._log.piece.table.name
-        found = {row[0] for row in await self._runner.query(connection, _HOLDERS, (table,))}
+        place = (self._config.schema_name, table)
+        found = {row[0] for row in await self._runner.query(connection, _HOLDERS, place)}
         self._holders = found if self._holders is None else self._holders & found
         if self._holders:
             return False

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, func, literal_column, true
 
+from holdfast.engines.postgres.namespace import OURS
 from holdfast.schema.policies import CONDITION, NAME, SETTING
 
 __all__ = ["CONFINED", "PROBLEMS", "name_tenant", "refusal"]
@@ -21,18 +22,19 @@ def name_tenant(tenant: ColumnElement[str]) -> ColumnElement[str]:
     return func.set_config(literal_column(f"'{SETTING}'"), tenant, true(), type_=tenant.type)
 
 
+# The argument is the name of the schema.
 # Tables with tenants in our schema, and the roles that are exempt from their policies.
-_OURS = """
+_OURS = f"""
 WITH RECURSIVE ours AS (
   SELECT c.oid, c.relname, c.relowner, c.relrowsecurity, c.relacl FROM pg_class c
-  WHERE c.relkind IN ('r', 'p') AND c.relnamespace = current_schema()::regnamespace
+  WHERE c.relkind IN ('r', 'p') AND c.relnamespace = {OURS}
   AND EXISTS (SELECT FROM pg_attribute a
               WHERE a.attrelid = c.oid AND a.attname = 'tenant' AND NOT a.attisdropped)
 ), exempt AS (
   SELECT r.oid FROM pg_roles r WHERE r.rolsuper OR r.rolbypassrls
   UNION SELECT relowner FROM ours
 )
-"""
+"""  # noqa: S608
 
 #: Whether the role sees one tenant at a time. Before the first migration that is a role which may
 #: not make the tables: somebody else will own them.
@@ -40,7 +42,7 @@ CONFINED = f"""
 {_OURS}
 SELECT NOT (r.rolsuper OR r.rolbypassrls) AND CASE WHEN EXISTS (SELECT FROM ours)
 THEN EXISTS (SELECT FROM ours WHERE NOT pg_has_role(relowner, 'USAGE'))
-ELSE NOT coalesce(has_schema_privilege(current_schema(), 'CREATE'), true) END
+ELSE NOT coalesce(has_schema_privilege($1::text, 'CREATE'), true) END
 FROM pg_roles r WHERE r.rolname = current_user
 """  # noqa: S608
 

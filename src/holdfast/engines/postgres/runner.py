@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from asyncpg.exceptions import InvalidCachedStatementError
+from sqlalchemy import Table
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from holdfast.config import PostgresConfig
@@ -37,12 +38,18 @@ class Runner:
     def __init__(self, config: PostgresConfig) -> None:
         #: Whether statements name their tenant to the server, for its policies.
         self.naming = False
+        self._schema: str | None = None
         self.compile = self._compiler()
         self.commits = 0
         self.retries = RetryStats()
         seconds = config.statement_timeout_ms / 1000
         self._limit = seconds * (1 + GRACE) if seconds else None
         self._loop = asyncio.get_running_loop()
+
+    def qualify(self, schema: str) -> None:
+        """Name this schema in every statement."""
+        self._schema = schema
+        self.compile = self._compiler()
 
     def name_tenants(self, naming: bool) -> None:
         """Compile anew if this changes; no connection may go on with what it has prepared."""
@@ -51,10 +58,14 @@ class Runner:
             self.compile = self._compiler()
 
     def _compiler(self) -> Compiler:
-        return Compiler(
-            dialect.dialect(),  # type: ignore[no-untyped-call]
-            name_tenant if self.naming else None,
-        )
+        def schema_of(item: Any) -> str | None:
+            # Not of an alias, such as the row that an upsert calls excluded.
+            return self._schema if isinstance(item, Table) else item.schema
+
+        spoken: Any = dialect.dialect()  # type: ignore[no-untyped-call]
+        spoken.default_schema_name = self._schema
+        spoken.identifier_preparer.schema_for_object = schema_of
+        return Compiler(spoken, name_tenant if self.naming else None)
 
     async def run(
         self,

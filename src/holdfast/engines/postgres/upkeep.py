@@ -37,7 +37,7 @@ class PostgresUpkeep:
             self._aside() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            return await dump.count(connection, tables)
+            return await dump.count(self._config, connection, tables)
 
     async def inspect(self, *, thorough: bool = False) -> Sequence[Finding]:
         async with self._aside() as connection:

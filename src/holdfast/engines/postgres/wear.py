@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from holdfast.config import PostgresConfig
+from holdfast.engines.postgres.namespace import OURS
 from holdfast.engines.upkeep import Finding
 
 __all__ = ["GIB", "LOOKS", "Connection", "Look", "contents", "row_of"]
@@ -19,9 +20,9 @@ GIB = 1024**3
 _HEAP = "SELECT msg FROM verify_heapam($1::oid::regclass) LIMIT 1"
 
 
-async def row_of(connection: Connection, sql: str) -> asyncpg.Record:
+async def row_of(connection: Connection, sql: str, *values: object) -> asyncpg.Record:
     """The one row of a query that always has one."""
-    row: asyncpg.Record = (await connection.fetch(sql))[0]
+    row: asyncpg.Record = (await connection.fetch(sql, *values))[0]
     return row
 
 
@@ -91,13 +92,14 @@ async def _transactions(connection: Connection, _: PostgresConfig) -> AsyncItera
         yield Finding("ok", "transactions", "none is open for longer than five minutes")
 
 
-async def _tables(connection: Connection, _: PostgresConfig) -> AsyncIterator[Finding]:
+async def _tables(connection: Connection, config: PostgresConfig) -> AsyncIterator[Finding]:
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
         yield Finding("notice", "bloat", "a standby does not count dead rows: ask the primary")
         return
     rows = await connection.fetch(
         "SELECT relname::text, n_dead_tup, n_live_tup, last_autovacuum, last_vacuum, seq_scan,"
-        " idx_scan FROM pg_stat_user_tables WHERE schemaname = current_schema()"
+        " idx_scan FROM pg_stat_user_tables WHERE schemaname = $1",
+        config.schema_name,
     )
     bloated = [r for r in rows if r["n_dead_tup"] > max(100_000, r["n_live_tup"] // 2)]
     for row in bloated:
@@ -117,11 +119,11 @@ async def _tables(connection: Connection, _: PostgresConfig) -> AsyncIterator[Fi
         yield Finding("ok", "bloat", f"none in {len(rows)} tables")
 
 
-async def _indexes(connection: Connection, _: PostgresConfig) -> AsyncIterator[Finding]:
+async def _indexes(connection: Connection, config: PostgresConfig) -> AsyncIterator[Finding]:
     invalid = await connection.fetch(
-        "SELECT i.indexrelid::regclass::text AS name FROM pg_index i JOIN pg_class c"
-        " ON c.oid = i.indexrelid WHERE NOT i.indisvalid"
-        " AND c.relnamespace = current_schema()::regnamespace"
+        "SELECT c.relname::text AS name FROM pg_index i JOIN pg_class c"  # noqa: S608
+        f" ON c.oid = i.indexrelid WHERE NOT i.indisvalid AND c.relnamespace = {OURS}",
+        config.schema_name,
     )
     for row in invalid:
         yield Finding(
@@ -132,7 +134,8 @@ async def _indexes(connection: Connection, _: PostgresConfig) -> AsyncIterator[F
         "SELECT s.indexrelname::text AS name, pg_relation_size(s.indexrelid) AS bytes"
         " FROM pg_stat_user_indexes s JOIN pg_index i USING (indexrelid) WHERE s.idx_scan = 0"
         " AND NOT i.indisunique AND pg_relation_size(s.indexrelid) > 100 * 1024 * 1024"
-        " AND schemaname = current_schema()"
+        " AND schemaname = $1",
+        config.schema_name,
     )
     for row in unused:
         yield Finding(
@@ -143,7 +146,7 @@ async def _indexes(connection: Connection, _: PostgresConfig) -> AsyncIterator[F
         yield Finding("ok", "indexes", "all are valid")
 
 
-async def contents(connection: Connection, _: PostgresConfig) -> AsyncIterator[Finding]:
+async def contents(connection: Connection, config: PostgresConfig) -> AsyncIterator[Finding]:
     """Every heap and B-tree through amcheck, where it is installed."""
     if not await connection.fetchval("SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'"):
         yield Finding(
@@ -152,10 +155,11 @@ async def contents(connection: Connection, _: PostgresConfig) -> AsyncIterator[F
         )  # fmt: skip
         return
     parts = await connection.fetch(
-        "SELECT c.oid, c.relname::text AS name, c.relkind = 'r' AS is_table FROM pg_class c"
+        "SELECT c.oid, c.relname::text AS name, c.relkind = 'r' AS is_table FROM pg_class c"  # noqa: S608
         " LEFT JOIN pg_am a ON a.oid = c.relam LEFT JOIN pg_index i ON i.indexrelid = c.oid"
-        " WHERE c.relnamespace = current_schema()::regnamespace AND (c.relkind = 'r'"
-        " OR c.relkind = 'i' AND a.amname = 'btree' AND i.indisvalid) ORDER BY c.relname"
+        f" WHERE c.relnamespace = {OURS} AND (c.relkind = 'r'"
+        " OR c.relkind = 'i' AND a.amname = 'btree' AND i.indisvalid) ORDER BY c.relname",
+        config.schema_name,
     )
     damaged = False
     for part in parts:
