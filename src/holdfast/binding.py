@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from enum import Enum
 from functools import partial
@@ -22,13 +22,24 @@ from uuid import UUID
 
 from pydantic import BaseModel, RootModel, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_core import from_json, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
-from holdfast import checks
+from holdfast import jsontext
+from holdfast.allowance import Allowance, TooMuchError
+from holdfast.encoders import changed, json_text
 from holdfast.engines.base import Row
-from holdfast.errors import InvalidArgumentError
+from holdfast.errors import InvalidArgumentError, MalformedRowError
+from holdfast.fidelity import (
+    comes_back,
+    equal,
+    has_ways_of_its_own,
+    is_moment,
+    is_untyped,
+    trouble,
+)
 from holdfast.mapping import MAPPERS, STORED, Mapper
 from holdfast.schema.meta import EXTRA
+from holdfast.schema.types import Timestamp
 
 __all__ = ["Models"]
 
@@ -75,36 +86,84 @@ class _BoundMapper(Mapper[E], Generic[E]):
         self._shared = tuple(name for name in base.fields if name in kind.model_fields)
         self._own = tuple(name for name in kind.model_fields if name not in base.fields)
         self._open = kind.model_config.get("extra") == "allow"
+        #: The fields whose values may come back as others, and whether they have no type at all.
+        self._unsure = {
+            name: is_untyped(field)
+            for name, field in kind.model_fields.items()
+            if not comes_back(field, kind) and not self._is_instant(name, field)
+        }
+        self._comes_back = not (self._unsure or self._open or has_ways_of_its_own(kind))
+        self._walks = True
         # By name: an alias is for what comes from outside.
         by_name = partial(kind.__pydantic_validator__.validate_python, by_name=True, by_alias=False)
         self._validate = by_name
         # A strict class, too, is read from what a database knows.
         self._load = partial(by_name, strict=False)
 
-    def encode(self, tenant: str, entity: E) -> tuple[Any, ...]:
+    def _declared(self, name: str) -> Any:
+        return self.entity.model_fields[name].annotation
+
+    def _is_instant(self, name: str, field: FieldInfo) -> bool:
+        """Whether it is a time in a column of times, which keeps every one."""
+        return name in self.fields and (
+            isinstance(self.table.c[name].type, Timestamp) and is_moment(field)
+        )
+
+    def encode(self, tenant: str, entity: E, allowance: Allowance | None = None) -> tuple[Any, ...]:
         table = self.table.name
         self._accept(entity)
         held = entity.__dict__
         given = {name: held[name] for name in self._fields if name in held}
-        values = self._checked(self._validate, given | (entity.model_extra or {}))
-        shared = {name: _plain(getattr(values, name), f"{table}.{name}") for name in self._shared}
-        arguments = list(self._standard.encode_plain(tenant, shared))
+        values = self._checked(self._validate, given | (entity.model_extra or {}), None)
+        shared = {
+            name: _plain(getattr(values, name), f"{table}.{name}", allowance)
+            for name in self._shared
+        }
+        arguments = list(self._standard.encode_plain(tenant, shared, allowance))
         # The application's nested classes may have fields of their own as well.
         for name in self._json:
             if shared.get(name) is not None:
-                arguments[self.parameters.index(name)] = _json(shared[name], f"{table}.{name}")
+                text = _written(shared[name], f"{table}.{name}")
+                arguments[self.parameters.index(name)] = json_text(
+                    text, getattr(values, name), f"{table}.{name}"
+                )
         own = {name: getattr(values, name) for name in self._own} | (values.model_extra or {})
         if EXTRA in self.table.c and (self._own or self._open):
-            arguments[-1] = _json_object(own, f"{table}.{EXTRA}")
+            arguments[-1] = _json_object(own, table, allowance)
         elif own:
             raise InvalidArgumentError(f"{table} has no column for {', '.join(own)}")
+        if not self._comes_back:
+            self._read_back(arguments, values)
         return tuple(arguments)
+
+    def _read_back(self, arguments: Sequence[Any], values: Any) -> None:
+        """Refuse what would be stored and not come back as it is."""
+        table, fields = self.table.name, self.fields
+        try:
+            stored = self.decode((*arguments[1 : 1 + len(fields)], arguments[-1]))
+        except MalformedRowError as error:
+            where = (
+                trouble(getattr(values, name), f"{table}.{name}", self._declared(name))
+                for name in self._unsure
+            )
+            why = next(filter(None, where), None) or error.reason
+            raise InvalidArgumentError(
+                f"{table}: {type(values).__name__} could be stored and not be read again: {why}"
+            ) from None
+        for name, untyped in self._unsure.items():
+            one, other, place = getattr(values, name), getattr(stored, name), f"{table}.{name}"
+            # A type may not say what equals what; what it is written as does.
+            if not equal(other, one) and (untyped or _plain(other, place) != _plain(one, place)):
+                raise InvalidArgumentError(changed(one, place, self._declared(name)))
+        for name, one in (values.model_extra or {}).items():
+            if not equal((stored.model_extra or {}).get(name), one):
+                raise InvalidArgumentError(changed(one, f"{table}.{name}", Any))
 
     def _read(self, data: dict[str, Any], row: Row) -> E:
         found = {name: data[name] for name in self._shared}
         stored = row[len(self.fields)] if EXTRA in self.table.c else None
         if stored is not None:
-            own = from_json(stored)
+            own = jsontext.parsed(stored)
             if not isinstance(own, dict):
                 raise ValueError
             found |= {n: v for n, v in own.items() if self._open or n in self._own}
@@ -144,46 +203,69 @@ def _is_needed(field: FieldInfo) -> bool:
     return field.default_factory is not None and isinstance(made, str | UUID | datetime)
 
 
-def _plain(value: Any, place: str) -> Any:
+def _plain(value: Any, place: str, allowance: Allowance | None = None) -> Any:
     """What JSON and Holdfast's entities know."""
     try:
-        return _without_types(value)
-    except (ValueError, TypeError, RecursionError):
-        raise InvalidArgumentError(
-            f"{place} cannot be written as JSON: it holds itself, NaN or a value JSON does not "
-            "know; give it a type that does"
-        ) from None
+        return _without_types(value, allowance)
+    except TooMuchError:
+        raise
+    except Exception:  # also what an application's own types raise
+        raise _unwritable(value, place) from None
 
 
-def _without_types(value: Any) -> Any:
+def _unwritable(value: Any, place: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        trouble(value, place)
+        or f"{place} cannot be written as JSON: it holds itself, NaN or a value JSON does not "
+        "know; give it a type that does"
+    )
+
+
+def _without_types(value: Any, allowance: Allowance | None) -> Any:
     """Not Pydantic's dump, which hides secrets and leaves out what it is told to."""
     if isinstance(value, Enum):
-        return _without_types(value.value)
+        return _without_types(value.value, allowance)
     if isinstance(value, float) and not isfinite(value):
         raise ValueError
     if isinstance(value, _ATOMS):
         return value
     if isinstance(value, RootModel):
-        return _without_types(value.root)
+        return _without_types(value.root, allowance)
     if isinstance(value, BaseModel):
         fields = {name: getattr(value, name) for name in type(value).model_fields}
-        return _without_types(fields | (value.model_extra or {}))
-    if dataclasses.is_dataclass(value):
-        return {f.name: _without_types(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        value = fields | (value.model_extra or {})
+    elif dataclasses.is_dataclass(value):
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {_without_types(key): _without_types(item) for key, item in value.items()}
+        if allowance is not None:
+            allowance.spend(len(value))
+        return {
+            _without_types(key, allowance): _without_types(item, allowance)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple | set | frozenset | deque):
-        return [_without_types(item) for item in value]
+        if allowance is not None:
+            allowance.spend(len(value))
+        return [_without_types(item, allowance) for item in value]
     if isinstance(value, SecretStr | SecretBytes):
-        return _without_types(value.get_secret_value())
+        return _without_types(value.get_secret_value(), allowance)
     return str(value) if isinstance(value, PurePath) else to_jsonable_python(value)
 
 
-def _json(plain: Any, place: str) -> str:
-    return checks.json_text(json.dumps(to_jsonable_python(plain), ensure_ascii=False), place)
+def _written(plain: Any, place: str) -> str:
+    try:
+        return json.dumps(to_jsonable_python(plain), ensure_ascii=False)
+    except Exception:  # integers of thousands of digits, for one
+        raise _unwritable(plain, place) from None
 
 
-def _json_object(fields: Mapping[str, Any], place: str) -> str:
-    pairs = [(name, f"{place}.{name}", value) for name, value in fields.items()]
-    items = [f"{_json(n, place)}: {_json(_plain(value, at), at)}" for n, at, value in pairs]
-    return "{" + ", ".join(items) + "}"
+def _json_object(fields: Mapping[str, Any], table: str, allowance: Allowance | None) -> str:
+    plain = {n: _plain(value, f"{table}.{n}", allowance) for n, value in fields.items()}
+    items = {n: f"{_written(n, table)}: {_written(v, f'{table}.{n}')}" for n, v in plain.items()}
+    text = "{" + ", ".join(items.values()) + "}"
+    try:
+        return json_text(text, fields, f"{table}.{EXTRA}")
+    except InvalidArgumentError:
+        for name, item in items.items():
+            json_text("{" + item + "}", fields[name], f"{table}.{name}")
+        raise

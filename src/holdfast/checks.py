@@ -6,18 +6,16 @@ database would stop half-way.
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
+from holdfast import jsontext
 from holdfast.errors import InvalidArgumentError
 
 __all__ = [
-    "DEEPEST_JSON",
     "LARGEST_TEXT",
     "amount",
     "choice",
@@ -34,11 +32,7 @@ __all__ = [
 
 #: Characters of one text. PostgreSQL ends the connection at 1 GiB; far below it all is slow.
 LARGEST_TEXT = 64 * 1024 * 1024
-#: Arrays and objects within each other. PostgreSQL gives up at some thousands.
-DEEPEST_JSON = 256
-
 _INFINITIES = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
-_SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def text(value: str, place: str) -> str:
@@ -65,14 +59,10 @@ def text(value: str, place: str) -> str:
 
 
 def json_text(value: str, place: str) -> str:
-    """JSON text whose strings are texts a database can hold and which is not nested too deeply."""
+    """JSON text that a database can hold and every reader can read; see `jsontext.flaw`."""
     text(value, place)
-    if value.count("[") + value.count("{") > DEEPEST_JSON and _depth(value) > DEEPEST_JSON:
-        raise InvalidArgumentError(
-            f"{place} nests arrays and objects deeper than {DEEPEST_JSON} levels; flatten it"
-        )
-    if _SUSPICIOUS.search(value) is not None:
-        _walk(json.loads(value, object_pairs_hook=list), place)  # every one of equal keys
+    if (flaw := jsontext.flaw(value)) is not None:
+        raise InvalidArgumentError(f"{place} {flaw}")
     return value
 
 
@@ -156,32 +146,3 @@ def mapping(value: Mapping[Any, Any] | None, place: str) -> dict[Any, Any]:
 def optional(check: Callable[..., Any], value: Any, *arguments: Any) -> Any:
     """``None`` stays ``None``; everything else is checked."""
     return None if value is None else check(value, *arguments)
-
-
-def _depth(value: str) -> int:
-    depth = deepest = 0
-    inside = escaped = False
-    for character in value:
-        if inside:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                inside = False
-        elif character == '"':
-            inside = True
-        elif character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
-
-
-def _walk(value: Any, place: str) -> None:
-    if isinstance(value, str):
-        text(value, place)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _walk(item, place)

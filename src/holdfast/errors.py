@@ -193,17 +193,24 @@ class ConstraintViolationError(QueryError):
 
 
 class MalformedRowError(QueryError):
-    """A stored row cannot be read as its entity; ``key`` is its key within the tenant."""
+    """A stored row cannot be read as its entity; ``key`` is its key within the tenant.
+
+    ``reason`` says what is wrong where, without values.
+    """
 
     is_retryable = False
 
-    def __init__(self, message: str, *, table: str, key: tuple[object, ...]) -> None:
+    def __init__(
+        self, message: str, *, table: str, key: tuple[object, ...], reason: str = ""
+    ) -> None:
         super().__init__(message)
         self.table = table
         self.key = key
+        self.reason = reason
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.args[0], {"table": self.table, "key": self.key})
+        attributes = {"table": self.table, "key": self.key, "reason": self.reason}
+        return _rebuild, (type(self), self.args[0], attributes)
 
 
 class VersionConflictError(QueryError):

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from holdfast.allowance import Allowance
+
 __all__ = [
     "Amount",
     "Count",
@@ -95,16 +97,27 @@ _LONGEST_INTEGER = 10_000
 
 #: Nothing to copy in them; most leaves are one.
 _ATOMS = frozenset({str, int, float, bool, type(None)})
+_MAPPINGS = (dict, MappingProxyType, Mapping)  # the first two are found at once
+_ARRAYS = (list, tuple)
 
 
-def frozen(value: Any) -> Any:
+def frozen(value: Any, allowance: Allowance | None = None) -> Any:
     """A deep, read-only copy: mapping proxies, tuples and frozen sets."""
     if type(value) in _ATOMS:
         return value
-    if isinstance(value, Mapping):
-        return MappingProxyType({key: frozen(item) for key, item in value.items()})
-    if isinstance(value, list | tuple):
-        return tuple(frozen(item) for item in value)
+    if isinstance(value, _MAPPINGS):
+        if allowance is not None:
+            allowance.spend(len(value))
+        return MappingProxyType(
+            {
+                key: item if type(item) in _ATOMS else frozen(item, allowance)
+                for key, item in value.items()
+            }
+        )
+    if isinstance(value, _ARRAYS):
+        if allowance is not None:
+            allowance.spend(len(value))
+        return tuple([item if type(item) in _ATOMS else frozen(item, allowance) for item in value])
     if isinstance(value, set | frozenset):
         return frozenset(frozen(item) for item in value)
     return deepcopy(value)
@@ -128,24 +141,30 @@ def picklable(value: Any) -> Any:
     return value  # sets hold what can be hashed, which no mapping can
 
 
-def thawed(value: Any) -> Any:
+def thawed(value: Any, *, exact: bool = False) -> Any:
     """What JSON knows: the inverse of `frozen`, with lists for tuples and sets.
 
     ``ValueError`` for what would not come back: other types, NaN, integers of thousands of
-    digits, keys that are no text.
+    digits, keys that are no text; if it is to be ``exact``, sets as well.
     """
-    if isinstance(value, Mapping):
-        if not all(isinstance(key, str) for key in value):
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if isinstance(value, _MAPPINGS):
+        if any(type(key) is not str and not isinstance(key, str) for key in value):
             raise ValueError("a key must be text")
-        return {key: thawed(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [thawed(item) for item in value]
-    if isinstance(value, set | frozenset):
+        return {
+            key: item if type(item) is str else thawed(item, exact=exact)
+            for key, item in value.items()
+        }
+    if isinstance(value, _ARRAYS):
+        return [item if type(item) is str else thawed(item, exact=exact) for item in value]
+    if isinstance(value, set | frozenset) and not exact:
         return sorted((thawed(item) for item in value), key=repr)
-    if value is None or isinstance(value, str):
+    if isinstance(value, str):
         return value
     if isinstance(value, int) and value.bit_length() <= _LONGEST_INTEGER:
         return value
     if isinstance(value, float) and isfinite(value):
         return value
-    raise ValueError(f"JSON does not know this {type(value).__name__}")
+    raise ValueError(f"JSON does not know this {kind.__name__}")

@@ -5,26 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import PlainSerializer, PlainValidator, SerializationInfo
+from pydantic import PlainSerializer, PlainValidator, SerializationInfo, ValidationInfo
 
+from holdfast.allowance import Allowance
 from holdfast.entities.base import Entity, frozen, picklable, plain, thawed
+from holdfast.jsontext import EXACT
 
 __all__ = ["JsonHolder", "JsonObject"]
 
 
-def _frozen_mapping(value: Any) -> Any:
+def _frozen_mapping(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError("must be a mapping")
     if not all(isinstance(key, str) for key in value):
         raise ValueError("a key must be text")
     try:
-        return frozen(value)
+        return frozen(value, info.context if isinstance(info.context, Allowance) else None)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
+    except TypeError:
+        raise ValueError("holds a value that cannot be copied, and JSON does not know") from None
 
 
 def _thawed_mapping(value: Mapping[str, Any], info: SerializationInfo) -> dict[str, Any]:
-    result: dict[str, Any] = thawed(value) if info.mode_is_json() else plain(value)
+    result: dict[str, Any] = (
+        thawed(value, exact=info.context is EXACT) if info.mode_is_json() else plain(value)
+    )
     return result
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
+from holdfast import jsontext
 from holdfast.entities.base import Count, Entity, NotBlankStr, new_id, utc_now
 
 __all__ = [
@@ -27,28 +27,13 @@ class ExecutionStatus(StrEnum):
     PAUSED = "paused"
 
 
-def _no_json(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-# `json.loads` takes NaN and the infinities, which are not JSON and no other reader would take.
-_DECODER = json.JSONDecoder(parse_constant=_no_json)
-
-
-def _parsed(value: str) -> Any:
-    try:
-        return _DECODER.decode(value)
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
-
-
 def _json(value: str) -> str:
-    _parsed(value)
+    jsontext.is_object(value)
     return value
 
 
 def _json_object(value: str) -> str:
-    if not isinstance(_parsed(value), dict):
+    if not jsontext.is_object(value):
         raise ValueError("must be a JSON object")
     return value
 

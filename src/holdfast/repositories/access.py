@@ -193,7 +193,7 @@ class _Sessions(Repository):
         self._revoked = {session.id for session in found} | (self._revoked - before)
 
     async def create(self, session: Session) -> None:
-        await self._session.write(_CREATE, _SESSIONS.encode(self, session))
+        await self._session.write(_CREATE, await _SESSIONS.encode(self, session))
         if session.revoked:
             self._revoked.add(session.id)
 

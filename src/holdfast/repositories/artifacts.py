@@ -67,7 +67,7 @@ class _Artifacts(Repository):
     table = artifacts
 
     async def save(self, artifact: Artifact) -> bool:
-        arguments = _ARTIFACTS.encode(self, artifact)
+        arguments = await _ARTIFACTS.encode(self, artifact)
         rows = await self._session.returning(_SAVE_ARTIFACT, arguments)
         return bool(rows[0][0] == 1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeVar, cast
 
 from pydantic import BaseModel
@@ -21,8 +21,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from holdfast.binding import Models
-from holdfast.engines.base import Session, Statement
+from holdfast.engines.base import Row, Session, Statement
+from holdfast.errors import MalformedRowError
 from holdfast.mapping import Mapper
+from holdfast.reading import MalformedRow, Report, entities, readable
 from holdfast.schema.meta import EXTRA, TENANT
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
 
 R = TypeVar("R")
 E = TypeVar("E", bound=BaseModel)
+T = TypeVar("T")
 
 #: Such as ``operator.eq``: a column, and what it is compared with.
 Comparison = Callable[[Column[Any], Any], ColumnElement[bool]]
@@ -55,14 +58,38 @@ class Repository:
     #: Where the records are: each in one row, under its key.
     table: ClassVar[Table]
 
-    def __init__(self, session: Session, tenant: str, models: Models | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        tenant: str,
+        models: Models | None = None,
+        report: Report | None = None,
+    ) -> None:
         self._session = session
         self._tenant = tenant
         self._models = models
+        #: Is told of the rows that a list leaves out; without it such a row is an error.
+        self._report = report
 
     def _bound(self, mapper: Mapper[E]) -> Mapper[E]:
         """The mapper for the class that the application uses for this kind of entity."""
         return mapper if self._models is None else self._models.bind(mapper)
+
+    async def _all_of(
+        self,
+        rows: Sequence[Row],
+        decode: Callable[..., T],
+    ) -> tuple[T, ...]:
+        """The entities of all rows; or of all that can be read, and the others are reported."""
+        if self._report is None:
+            return tuple(await entities(rows, decode))
+        found: list[T] = []
+        for each in await readable(rows, decode):
+            if isinstance(each, MalformedRowError):
+                self._report(MalformedRow.of(each, self._tenant))
+            else:
+                found.append(each)
+        return tuple(found)
 
 
 def provide(owner: object, kind: type[R]) -> R:

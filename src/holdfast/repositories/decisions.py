@@ -195,7 +195,7 @@ class _Decisions(Repository):
             )
         # By name: an alias is for what comes from outside.
         record = kind.model_validate(fields | own, by_name=True, by_alias=False)
-        arguments = list(_DECISIONS.encode(self, record))
+        arguments = list(await _DECISIONS.encode(self, record))
         del arguments[_VERSION]
 
         async def append(session: Session) -> Sequence[Row]:

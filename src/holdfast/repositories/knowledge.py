@@ -7,9 +7,7 @@ from datetime import UTC, datetime
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic_core import from_json
-
-from holdfast import checks
+from holdfast import checks, jsontext
 from holdfast.engines.base import Session
 from holdfast.entities import (
     OperationLogEntry,
@@ -121,7 +119,7 @@ class _OrgFacts(Repository):
     table = org_facts_snapshot
 
     async def save(self, fact: OrgFact) -> None:
-        arguments = FACTS.encode(self, fact)
+        arguments = await FACTS.encode(self, fact)
 
         async def publish(session: Session) -> None:
             # The row stays locked until the end, so that writers of one fact take turns.
@@ -156,7 +154,7 @@ class _OrgFacts(Repository):
         arguments.append(min(max(checks.integer(limit, f"{name}: limit"), 1), _LARGEST_QUERY))
         statement = SEARCHES[len(chosen), text is not None]
         rows = await self._session.fetch(statement, tuple(arguments), at_most=arguments[-1])
-        return tuple(FACTS.decode(self, row) for row in rows)
+        return await self._all_of(rows, self._bound(FACTS.mapper).decode)
 
     async def list_by_category(
         self,
@@ -180,7 +178,7 @@ class _OrgFacts(Repository):
             for version, when, category, tags in rows:
                 await self._note(
                     session, fact_id, by, "RETRACT", version, when,
-                    category=category, tags=from_json(tags),
+                    category=category, tags=jsontext.parsed(tags),
                 )  # fmt: skip
             return len(rows) > 0
 

@@ -176,7 +176,7 @@ class _CostRecords(Repository):
     table = cost_records
 
     async def save(self, record: CostRecord) -> None:
-        arguments = self._bound(_MAPPER).encode(self._tenant, record)
+        arguments = await self._bound(_MAPPER).encoded(self._tenant, record)
         await self._session.write(_SAVE, arguments)
 
     async def query(
@@ -222,11 +222,11 @@ class _Totals(Records[ProjectCostAggregate]):
         self.get = select_by(f"{self.name}.get", self.table, self.columns, self.key)
         self._cost = self.mapper.fields.index("total_cost")
 
-    def decode(self, owner: Repository, row: Row) -> ProjectCostAggregate:
+    def decode(self, owner: Repository, row: Row, *, patient: bool = True) -> ProjectCostAggregate:
         values, remainder = list(row[:-1]), row[-1]
         if is_amount(values[self._cost]):  # else the mapper says what is wrong
             values[self._cost] = as_amount(in_nanos(values[self._cost]) + remainder)
-        return super().decode(owner, values)
+        return super().decode(owner, values, patient=patient)
 
 
 _TOTALS = _Totals()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -22,8 +22,9 @@ from sqlalchemy import (
 
 from holdfast import checks
 from holdfast.engines.base import CHUNK, Row, Statement
-from holdfast.errors import InvalidArgumentError
+from holdfast.errors import InvalidArgumentError, MalformedRowError
 from holdfast.mapping import Mapper
+from holdfast.reading import MalformedRow, entities, readable
 from holdfast.repositories.base import (
     Comparison,
     Repository,
@@ -97,26 +98,74 @@ class Listing(Generic[T]):
         behind = None if after is None else await self._behind(owner, after)
         if behind is not None:
             behind = self._behind_within(used, behind)
-        replica = replica and self._replica
+        select = partial(self._select, used, behind, replica and self._replica)
+        if owner._report is not None:
+            return await self._around(owner, select, limit, offset)
+        decode = self._decoder(owner)
+        statement, arguments = select(owner._tenant, limit, offset)
+        if limit is not None and limit <= CHUNK:
+            rows = await owner._session.fetch(statement, arguments, at_most=limit)
+            return tuple(await entities(rows, decode))
+        found: list[T] = []
+        async with aclosing(owner._session.stream(statement, arguments)) as pieces:  # type: ignore[type-var]
+            async for rows in pieces:
+                found += await entities(rows, decode)
+        return tuple(found)
+
+    def _select(
+        self,
+        used: Mapping[str, Any],
+        behind: tuple[Any, ...] | None,
+        replica: bool,
+        tenant: str,
+        limit: int | None,
+        offset: int,
+    ) -> tuple[Statement, tuple[Any, ...]]:
         shape = (tuple(used), behind is not None, limit is not None, offset > 0, replica)
         statement = self._statements.get(shape)
         if statement is None:
             statement = self._statements[shape] = self._build(*shape)
-        arguments: list[Any] = [owner._tenant, *used.values(), *(behind or ())]
+        arguments: list[Any] = [tenant, *used.values(), *(behind or ())]
         if limit is not None:
             arguments.append(limit)
         if offset:
             arguments.append(offset)
+        return statement, tuple(arguments)
+
+    async def _around(
+        self,
+        owner: Repository,
+        select: Callable[[str, int | None, int], tuple[Statement, tuple[Any, ...]]],
+        limit: int | None,
+        offset: int,
+    ) -> tuple[T, ...]:
+        """The entities that can be read; ``limit`` and ``offset`` count these alone.
+
+        Each attempt reads from the same place on, and more than the one before, so that what is
+        written meanwhile moves nothing. Rows behind the last entity are left to the next page.
+        """
         decode = self._decoder(owner)
-        session = owner._session
-        if limit is not None and limit <= CHUNK:
-            rows = await session.fetch(statement, tuple(arguments), at_most=limit)
-            return tuple([decode(row) for row in rows])
-        entities: list[T] = []
-        async with aclosing(session.stream(statement, tuple(arguments))) as pieces:  # type: ignore[type-var]
-            async for rows in pieces:
-                entities.extend([decode(row) for row in rows])
-        return tuple(entities)
+        wanted = None if limit is None else offset + limit
+        asked = wanted
+        while True:
+            statement, arguments = select(owner._tenant, asked, 0)
+            found: list[T | MalformedRowError] = []
+            async with aclosing(owner._session.stream(statement, arguments)) as pieces:  # type: ignore[type-var]
+                async for rows in pieces:
+                    found += await readable(rows, decode)
+            bad = sum(isinstance(each, MalformedRowError) for each in found)
+            if asked is None or len(found) < asked or len(found) - bad >= (wanted or 0):
+                break
+            asked += 2 * bad
+        good: list[T] = []
+        for each in found:
+            if wanted is not None and len(good) == wanted:
+                break
+            if not isinstance(each, MalformedRowError):
+                good.append(each)
+            elif len(good) >= offset and owner._report is not None:
+                owner._report(MalformedRow.of(each, owner._tenant))
+        return tuple(good[offset:])
 
     def _decoder(self, owner: Repository) -> Callable[[Row], T]:
         return self._decode
@@ -216,7 +265,7 @@ class EntityListing(Listing[E]):
         self._mapper = mapper
 
     def _decoder(self, owner: Repository) -> Callable[[Row], E]:
-        return owner._bound(self._mapper).decode
+        return partial(owner._bound(self._mapper).decode, patient=False)
 
     async def _behind(self, owner: Repository, after: Any) -> tuple[Any, ...]:
         mapper = owner._bound(self._mapper)

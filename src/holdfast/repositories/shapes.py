@@ -17,6 +17,7 @@ from sqlalchemy import Table, func
 from holdfast import checks
 from holdfast.engines.base import Row, Session, Statement
 from holdfast.mapping import Mapper
+from holdfast.reading import entity
 from holdfast.repositories.base import (
     Repository,
     delete_by,
@@ -54,7 +55,7 @@ class Records(Generic[E]):
         for name, value in zip(names, values, strict=True):
             checks.not_blank(value, f"{statement.name}: {name}")
         row = await owner._session.get(statement, (owner._tenant, *values))
-        return None if row is None else self.decode(owner, row)
+        return None if row is None else await entity(self.decode, owner, row)
 
     async def drop(self, owner: Repository, statement: Statement, *key: str) -> bool:
         """Delete by key; whether there was such a row."""
@@ -62,12 +63,12 @@ class Records(Generic[E]):
             checks.not_blank(value, f"{statement.name}: {name}")
         return await owner._session.execute(statement, (owner._tenant, *key)) > 0
 
-    def encode(self, owner: Repository, entity: E) -> tuple[Any, ...]:
+    async def encode(self, owner: Repository, entity: E) -> tuple[Any, ...]:
         """The arguments of a statement that saves the entity."""
-        return owner._bound(self.mapper).encode(owner._tenant, entity)
+        return await owner._bound(self.mapper).encoded(owner._tenant, entity)
 
-    def decode(self, owner: Repository, row: Row) -> E:
-        return owner._bound(self.mapper).decode(row)
+    def decode(self, owner: Repository, row: Row, *, patient: bool = True) -> E:
+        return owner._bound(self.mapper).decode(row, patient=patient)
 
     def by(self, verb: str, *columns: str) -> Statement:
         """A point read by columns that are unique together."""
@@ -91,11 +92,11 @@ class Keyed(Records[E]):
         self._delete = delete_by(f"{self.name}.delete", table, self.key)
 
     async def save(self, owner: Repository, entity: E) -> None:
-        await owner._session.write(self._save, self.encode(owner, entity))
+        await owner._session.write(self._save, await self.encode(owner, entity))
 
     async def save_many(self, owner: Repository, entities: Iterable[E]) -> None:
         """All of them or, on an error, none; of equal keys the last."""
-        rows = [self.encode(owner, entity) for entity in entities]
+        rows = [await self.encode(owner, entity) for entity in entities]
         # In key order, so that two callers with the same keys cannot deadlock.
         places = [self.mapper.parameters.index(name) for name in self.key]
         rows.sort(key=lambda row: [row[place] for place in places])
@@ -128,7 +129,7 @@ class AppendOnly(Records[E]):
         self._get = self.by("get", *self.key)
 
     async def save(self, owner: Repository, entity: E) -> None:
-        await owner._session.write(self._save, self.encode(owner, entity))
+        await owner._session.write(self._save, await self.encode(owner, entity))
 
     async def get(self, owner: Repository, *key: str) -> E | None:
         return await self.one(owner, self._get, *key)
@@ -203,7 +204,7 @@ class History(Records[E]):
 
     async def add(self, owner: Repository, entity: E) -> bool:
         """Insert; False, and nothing is written, if the pair is taken."""
-        return await owner._session.execute(self._add, self.encode(owner, entity)) > 0
+        return await owner._session.execute(self._add, await self.encode(owner, entity)) > 0
 
     async def count_of(self, owner: Repository, entity_id: str) -> int:
         filters = {"entity_id": checks.not_blank(entity_id, f"{self._count.name}: entity_id")}

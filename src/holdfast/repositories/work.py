@@ -278,11 +278,11 @@ class _Projects(Repository):
         await _PROJECTS.save(self, project)
 
     async def create(self, project: Project) -> None:
-        arguments = _PROJECTS.encode(self, project)
+        arguments = await _PROJECTS.encode(self, project)
         await self._session.write(_CREATE_PROJECT, arguments)
 
     async def update(self, project: Project) -> None:
-        arguments = _PROJECTS.encode(self, project)
+        arguments = await _PROJECTS.encode(self, project)
         if not await self._session.execute(_UPDATE_PROJECT, arguments):
             raise RecordNotFoundError(f"projects.update: there is no project {project.id!r}")
 

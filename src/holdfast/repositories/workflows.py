@@ -5,9 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic_core import from_json
-
-from holdfast import checks
+from holdfast import checks, jsontext
 from holdfast.engines.base import Session
 from holdfast.entities import (
     WorkflowDefinition,
@@ -132,16 +130,16 @@ class _Definitions(Repository):
     table = workflow_definitions
 
     async def save(self, definition: WorkflowDefinition) -> None:
-        arguments = _DEFINITIONS.encode(self, definition)
+        arguments = await _DEFINITIONS.encode(self, definition)
         write = _DEFINITIONS.create if definition.version == 1 else _DEFINITIONS.replace
         if not await write(self._session, arguments):
             raise _conflict(self.table.name, definition.version)
 
     async def create_if_absent(self, definition: WorkflowDefinition) -> bool:
-        return await _DEFINITIONS.create(self._session, _DEFINITIONS.encode(self, definition))
+        return await _DEFINITIONS.create(self._session, await _DEFINITIONS.encode(self, definition))
 
     async def update_if_exists(self, definition: WorkflowDefinition) -> bool:
-        arguments = _DEFINITIONS.encode(self, definition)
+        arguments = await _DEFINITIONS.encode(self, definition)
         if await _DEFINITIONS.replace(self._session, arguments):
             return True
         if await _DEFINITIONS.get(self, definition.id) is None:
@@ -210,7 +208,7 @@ class _Executions(Repository):
     table = workflow_executions
 
     async def save(self, execution: WorkflowExecution) -> None:
-        arguments = _EXECUTIONS.encode(self, execution)
+        arguments = await _EXECUTIONS.encode(self, execution)
         tasks = _tasks_of(arguments)
         new = execution.version == 1
         if new and not tasks:
@@ -269,7 +267,7 @@ def _tasks_of(arguments: tuple[Any, ...]) -> list[str]:
     """
     if arguments[_STATUS] != WorkflowExecutionStatus.RUNNING:
         return []
-    nodes = from_json(arguments[_NODES])
+    nodes = jsontext.parsed(arguments[_NODES])
     return sorted({node["task_id"] for node in nodes if node["task_id"] is not None})
 
 

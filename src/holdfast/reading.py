@@ -1,0 +1,76 @@
+"""Rows become entities without keeping the event loop, and around rows that cannot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, TypeVar
+
+from holdfast.allowance import TooMuchError
+from holdfast.engines.base import Row
+from holdfast.errors import MalformedRowError
+
+__all__ = ["MalformedRow", "Report", "entities", "entity", "readable"]
+
+T = TypeVar("T")
+
+#: Seconds of decoding after which other tasks have a turn.
+_TURN = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedRow:
+    """A stored row that cannot be read: where it is, and why, without its values."""
+
+    table: str
+    tenant: str
+    key: tuple[object, ...]
+    reason: str
+
+    @classmethod
+    def of(cls, error: MalformedRowError, tenant: str) -> MalformedRow:
+        return cls(error.table, tenant, error.key, error.reason)
+
+
+#: Is told of each row that a list leaves out.
+Report = Callable[[MalformedRow], None]
+
+
+async def entity(decode: Callable[..., T], *given: Any) -> T:
+    """``decode(*given)``; on a thread what would keep the event loop for long."""
+    try:
+        return decode(*given, patient=False)
+    except TooMuchError:
+        return await asyncio.to_thread(decode, *given)
+
+
+async def entities(rows: Sequence[Row], decode: Callable[..., T]) -> list[T]:
+    """The entities of rows, between which other tasks have their turn.
+
+    A row of which ``decode`` says that it is too much is read on a thread, with ``patient=True``.
+    """
+    found: list[T] = []
+    began = perf_counter()
+    for row in rows:
+        try:
+            found.append(decode(row))
+        except TooMuchError:
+            found.append(await asyncio.to_thread(decode, row, patient=True))
+        if perf_counter() - began > _TURN:
+            await asyncio.sleep(0)
+            began = perf_counter()
+    return found
+
+
+async def readable(rows: Sequence[Row], decode: Callable[..., T]) -> list[T | MalformedRowError]:
+    """As `entities`, with the error in the place of each row that cannot be read."""
+
+    def attempt(row: Row, **how: bool) -> T | MalformedRowError:
+        try:
+            return decode(row, **how)
+        except MalformedRowError as error:
+            return error
+
+    return await entities(rows, attempt)
