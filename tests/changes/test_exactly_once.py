@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections import Counter, defaultdict
 
 import asyncpg
@@ -13,6 +12,7 @@ import pytest
 from holdfast import Change, PersistenceBackend, create_backend
 from holdfast.testing.databases import connected
 
+from ..forked import Child
 from .conftest import put
 
 COUNT, PROCESSES, KEYS, CUTS = 100_000, 8, 50, 3
@@ -50,19 +50,16 @@ asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:])))
 async def _write(url: str, count: int) -> Counter[tuple[str, str]]:
     """What all processes did, each thing acknowledged."""
     workers = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _WRITE, url, str(seed), str(count // PROCESSES), str(KEYS),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )
+        await Child.start(_WRITE, url, str(seed), str(count // PROCESSES), str(KEYS))
         for seed in range(PROCESSES)
-    ]  # fmt: skip
+    ]
     for worker in workers:
-        assert worker.stdout is not None
         assert await worker.stdout.readline() == b"ready\n"
-    outputs = await asyncio.gather(*(worker.communicate(b"go\n") for worker in workers))
-    assert [worker.returncode for worker in workers] == [0] * PROCESSES
+    for worker in workers:
+        worker.tell("go")
     total: Counter[tuple[str, str]] = Counter()
-    for output, _ in outputs:
+    for code, output in await asyncio.gather(*(worker.wait() for worker in workers)):
+        assert code == 0
         for key, kind, number in json.loads(output):
             total[key, kind] += number
     return total

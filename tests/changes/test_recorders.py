@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-
 import pytest
 from sqlalchemy import Connection
 
@@ -14,6 +11,7 @@ from holdfast.schema.recorders import is_recorder
 from holdfast.schema.triggers import existing
 from holdfast.testing.databases import connected
 
+from ..forked import Child
 from .conftest import brief, engine_of, put, take
 
 
@@ -168,18 +166,12 @@ asyncio.run(main(sys.argv[1]))
 
 
 async def test_many_processes_switch_it_on_at_once(shared_url: str) -> None:
-    workers = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _SWITCH, shared_url,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )
-        for _ in range(4)
-    ]  # fmt: skip
+    workers = [await Child.start(_SWITCH, shared_url) for _ in range(4)]
     for worker in workers:
-        assert worker.stdout is not None
         assert await worker.stdout.readline() == b"ready\n"
-    await asyncio.gather(*(worker.communicate(b"go\n") for worker in workers))
-    assert [worker.returncode for worker in workers] == [0] * 4
+    for worker in workers:
+        worker.tell("go")
+    assert [await worker.wait() for worker in workers] == [(0, b"")] * 4
     async with connected(create_backend(shared_url)) as backend:
         assert await backend.recorded_tables() == ["settings", "tasks"]
         await put(backend, "a")

@@ -13,12 +13,13 @@ import holdfast
 from holdfast import create_backend, migrations
 from holdfast.cli.output import read_config
 
+from .. import forked
+
+CLI = ("-m", "holdfast.cli")
+
 
 def run(*arguments: str, code: int = 0, url: str | None = None) -> str:
-    command = [sys.executable, "-m", "holdfast.cli", *arguments]
-    if url is not None:
-        command += ["--url", url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = forked.run(*CLI, *arguments, *(() if url is None else ("--url", url)))
     assert done.returncode == code, done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     return done.stderr if code else done.stdout
@@ -41,6 +42,8 @@ async def corrupt(url: str, sql: str) -> None:
 
 
 def test_version() -> None:
+    done = subprocess.run([sys.executable, *CLI, "version"], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == (holdfast.__version__, "")
     assert run("version").strip() == holdfast.__version__
     assert json.loads(run("version", "--json")) == {"holdfast": holdfast.__version__}
 
@@ -53,14 +56,7 @@ def test_history_ends_at_the_head() -> None:
 def test_migrate_an_empty_database(tmp_path: Path, empty_postgres_url: str) -> None:
     (tmp_path / "new.db").touch()
     for url in (f"sqlite:///{tmp_path}/new.db", empty_postgres_url):
-        assert (
-            "not migrated"
-            in subprocess.run(
-                [sys.executable, "-m", "holdfast.cli", "migrate", "current", "--url", url],
-                capture_output=True,
-                text=True,
-            ).stdout
-        )
+        assert "not migrated" in forked.run(*CLI, "migrate", "current", "--url", url).stdout
         assert migrations.head() in run("migrate", url=url)
         assert run("migrate", "current", url=url).strip() == migrations.head()
         assert json.loads(run("migrate", "check", "--json", url=url)) == {"differences": []}
@@ -76,8 +72,7 @@ def test_sql_is_printed_without_a_database(url: str) -> None:
 async def test_drift_is_named(shared_url: str) -> None:
     await corrupt(shared_url, "DROP INDEX ix_tasks_project")
     await corrupt(shared_url, "ALTER TABLE tasks ADD COLUMN extra_column TEXT")
-    command = [sys.executable, "-m", "holdfast.cli", "migrate", "check", "--url", shared_url]
-    done = subprocess.run(command, capture_output=True, text=True)  # noqa: ASYNC221
+    done = forked.run(*CLI, "migrate", "check", "--url", shared_url)
     assert done.returncode == 1
     assert "ix_tasks_project" in done.stdout
     assert "extra_column" in done.stdout

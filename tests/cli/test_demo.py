@@ -9,6 +9,8 @@ from typing import Any
 
 from holdfast.schema import metadata
 
+from .. import forked
+
 #: The tables that the demo's organisation works with.
 USED = {
     "agent_states", "api_keys", "artifacts", "audit_entries", "checkpoints", "cost_records",
@@ -18,12 +20,8 @@ SIZE = ("--agents", "4", "--tasks", "60")
 
 
 def demo(url: str, *options: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "holdfast.cli", "demo", "--url", url, "--json", *SIZE, *options],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    command = ("-m", "holdfast.cli", "demo", "--url", url, "--json", *SIZE, *options)
+    done = forked.run(*command, timeout=120)
     assert done.returncode == 0, done.stderr + done.stdout
     report: dict[str, Any] = json.loads(done.stdout)
     return report

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from .. import forked
 from .pages import PAGES, ROOT, source
 
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
@@ -33,16 +32,8 @@ def test_snippets_run(page: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "examples")}
     for name in ("HOLDFAST_URL", "HOLDFAST_BACKEND"):
         environment.pop(name, None)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", _RUN, page.name],
-        input=source(page),
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
+    command = ("-W", "error", "-c", _RUN, page.name)
+    done = forked.run(*command, stdin=source(page), cwd=tmp_path, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 

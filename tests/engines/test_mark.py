@@ -14,6 +14,8 @@ import pytest
 from holdfast import DatabaseCorruptError, create_backend
 from holdfast.testing.databases import connected
 
+from ..forked import Child
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no mark is kept there")
 
 #: Saves, and ends as a process does that is killed.
@@ -37,8 +39,8 @@ def _beside(path: Path, ending: str) -> Path:
 
 
 async def _crash(url: str) -> None:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", _CRASH, url)
-    assert await process.wait() == 0
+    process = await Child.start(_CRASH, url)
+    assert await process.wait() == (0, b"")
 
 
 @pytest.fixture

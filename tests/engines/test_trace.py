@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -33,10 +31,13 @@ from holdfast import (
 )
 from holdfast.engines.figures import BOUNDS, EngineStats, Histogram, RetryStats, StatementStats
 
+from .. import forked
+
 SECRET = "what only the tenant may read"
 
 _END_OTHERS = """
 import asyncio, sys, asyncpg
+
 async def main():
     connection = await asyncpg.connect(sys.argv[1])
     await connection.execute(
@@ -182,7 +183,7 @@ async def test_a_repeated_read_is_counted(postgres_url: str) -> None:
         await backend.tasks.get("one")
         assert backend.stats().retries == RetryStats()
         # The loop stands still meanwhile, so that the pool does not hear of it before the read.
-        subprocess.run([sys.executable, "-c", _END_OTHERS, postgres_url], check=True, timeout=60)  # noqa: ASYNC221
+        forked.run("-c", _END_OTHERS, postgres_url).check_returncode()
         for connection in backend.get_db()._idle:  # or the pool would ask whether it is alive
             connection.alive_at = asyncio.get_running_loop().time()
         await backend.tasks.get("one")
@@ -478,10 +479,7 @@ async def test_without_a_provider_nothing_is_told(backend: Any) -> None:
 
 
 def _run(code: str, directory: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=directory, capture_output=True, text=True,
-        timeout=60,
-    )  # fmt: skip
+    done = forked.run("-W", "error", "-c", code, cwd=directory)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from holdfast import migrations
 
+from .. import forked
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HELPDESK = ("--extension", "helpdesk.extension:HELPDESK")
 
 
 def run(*arguments: str, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "holdfast.cli", *arguments],
-        capture_output=True, text=True, timeout=60, cwd=EXAMPLES,
-    )  # fmt: skip
+    done = forked.run("-P", "-m", "holdfast.cli", *arguments, cwd=EXAMPLES)
     assert done.returncode == code, done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr if code else done.stdout

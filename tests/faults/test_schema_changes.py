@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from holdfast.extending import Extension
 from holdfast.testing.databases import connected
 
 from ..extending.things import Note, make, written
+from ..forked import Child
 from .scorecard import FULL, Record, sized
 
 READERS = 8
@@ -179,12 +179,9 @@ async def test_row_23_a_build_is_killed(tmp_path: Path, postgres_url: str, recor
 
     # Now as processes: the one that builds is killed, and those behind it find what it left.
     builders = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _MIGRATE, f"{postgres_url}?application_name=m{number}",
-            str(tmp_path), cwd=ROOT,
-        )
+        await Child.start(_MIGRATE, f"{postgres_url}?application_name=m{number}", str(tmp_path))
         for number in range(processes)
-    ]  # fmt: skip
+    ]
     async with blocker.transaction():
         await blocker.execute("INSERT INTO pad_notes (tenant, id, text) VALUES ('t', 'p', 'x')")
         async with asyncio.timeout(60):
@@ -196,7 +193,7 @@ async def test_row_23_a_build_is_killed(tmp_path: Path, postgres_url: str, recor
         await watcher.fetchval("SELECT pg_terminate_backend($1)", found["pid"])
         await victim.wait()
         left = await watcher.fetchval(_INVALID)
-    codes = [await builder.wait() for builder in builders]
+    codes = [(await builder.wait())[0] for builder in builders]
     revision = (await backend.status()).extensions["pad"].revision
     invalid = await watcher.fetchval(_INVALID)
     await backend.disconnect()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import sys
 import time
 from collections import deque
 from typing import Any
@@ -16,6 +15,7 @@ from holdfast import PersistenceConnectionError, PoolTimeoutError, PostgresConfi
 from holdfast.engines.postgres.connection import open_connection
 from holdfast.testing import PostgresCluster, Proxy
 
+from ..forked import Child
 from .scorecard import Record, sized
 
 _WORKERS = """
@@ -66,14 +66,9 @@ asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 """
 
 
-async def _workers(port: int, mode: str, workers: int) -> asyncio.subprocess.Process:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _WORKERS, f"postgresql://postgres@127.0.0.1:{port}/postgres", mode,
-        str(workers), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    assert process.stdout is not None
-    return process
+async def _workers(port: int, mode: str, workers: int) -> Child:
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    return await Child.start(_WORKERS, url, mode, str(workers))
 
 
 async def test_row_19_a_storm_of_reconnects(record: Record) -> None:
@@ -106,9 +101,7 @@ async def test_row_19_a_storm_of_reconnects(record: Record) -> None:
         back = time.time()
         recovered = []
         for process in running:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(f"{back}\n".encode())
+            process.tell(str(back))
             recovered.append(float(await process.stdout.readline()))
         for process in running:
             await process.wait()

@@ -6,7 +6,6 @@ import asyncio
 import json
 import shutil
 import sqlite3
-import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -16,52 +15,46 @@ from holdfast import create_backend
 from holdfast.testing.databases import connected, run_sql
 
 from ..extending.things import written
+from ..forked import Child
 from .notes_client import COLOURED, SHARED, Version, colour, version
 from .scorecard import Ledger, Record, sized
 
 MIXED_SECONDS = float(sized(1, 600))
 PAUSE = "0.02"
 _CLIENTS: tuple[tuple[Version, str], ...] = (("old", "first"), ("new", "new"), ("old", "late"))
+_CLIENT = "import runpy; runpy.run_module('tests.faults.notes_client', run_name='__main__')"
 _CONTRACT = "ALTER TABLE pad_notes RENAME COLUMN text TO body"
 
 
 class _Client:
     """A process that runs `notes_client`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._process, self._in, self._out = process, process.stdin, process.stdout
+    def __init__(self, process: Child) -> None:
+        self._process = process
 
     @classmethod
     async def start(cls, url: str, folder: Path, which: Version, name: str) -> _Client:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.faults.notes_client", url, str(folder), which, name, PAUSE,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        return cls(process)
+        return cls(await Child.start(_CLIENT, url, str(folder), which, name, PAUSE))
 
     async def begin(self) -> None:
-        self._in.write(b"go\n")
-        assert await self._out.readline() == b"ready\n"
+        self._process.tell("go")
+        assert await self._process.stdout.readline() == b"ready\n"
 
     async def figures(self) -> dict[str, Counter[str]]:
         """What was acknowledged, and the errors, so far."""
-        self._in.write(b"?\n")
-        return {
-            name: Counter(counts) for name, counts in json.loads(await self._out.readline()).items()
-        }
+        self._process.tell("?")
+        figures = json.loads(await self._process.stdout.readline())
+        return {name: Counter(counts) for name, counts in figures.items()}
 
     async def failed(self) -> int:
         return (await self.figures())["errors"].total()
 
     async def stop(self) -> None:
-        self._in.close()
-        assert await self._process.wait() == 0
+        self._process.end_input()
+        assert await self._process.wait() == (0, b"")
 
     def kill(self) -> None:
-        if self._process.returncode is None:
-            self._process.kill()
+        self._process.kill()
 
 
 async def _prepare(folder: Path, url: str) -> None:

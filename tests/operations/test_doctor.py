@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from holdfast import PersistenceBackend, create_backend
 from holdfast.operations import Finding
 from holdfast.testing import PostgresCluster
 
+from .. import forked
 from ..conformance.test_work import task
 from ..conftest import run_sql
 
@@ -143,10 +143,7 @@ def test_the_command_says_it_with_its_exit_code(tmp_path: Path) -> None:
     (tmp_path / "org.db").touch()
 
     def holdfast(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "holdfast.cli", *arguments, "--url", url],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        return forked.run("-m", "holdfast.cli", *arguments, "--url", url)
 
     behind = holdfast("doctor")
     assert behind.returncode == 1

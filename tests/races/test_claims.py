@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections import Counter
 
 from holdfast import Task, TaskStatus, create_backend
+
+from ..forked import Child
 
 PROCESSES = 8
 CLAIMERS = 8
@@ -42,16 +43,12 @@ async def test_every_task_is_handed_out_exactly_once(shared_url: str) -> None:
     await asyncio.gather(*[backend.tasks.save(task) for task in tasks])
 
     workers = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _WORKER, shared_url, f"w{n}", str(CLAIMERS),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        for n in range(PROCESSES)
-    ]  # fmt: skip
-    outputs = [(await worker.communicate())[0] for worker in workers]
+        await Child.start(_WORKER, shared_url, f"w{n}", str(CLAIMERS)) for n in range(PROCESSES)
+    ]
+    done = [await worker.wait() for worker in workers]
 
-    assert [worker.returncode for worker in workers] == [0] * PROCESSES
-    claims = [tuple(claim) for output in outputs for claim in json.loads(output)]
+    assert [code for code, _ in done] == [0] * PROCESSES
+    claims = [tuple(claim) for _, output in done for claim in json.loads(output)]
     assert Counter(task_id for task_id, _ in claims) == Counter(task.id for task in tasks)
     assert len({agent.split("-")[0] for _, agent in claims}) > 1  # they did compete
     stored = await backend.tasks.list_tasks(status=TaskStatus.ASSIGNED)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
+from ..forked import Child
 
 #: Opens, saves and leaves, again and again; at last as a process does that is killed.
 _VISITS = """
@@ -25,12 +24,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 async def test_nobody_takes_a_database_that_is_being_closed_for_damaged(sqlite_url: str) -> None:
     visitors = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _VISITS, f"{sqlite_url}?checkpoint_bytes=5000", f"p{number}",
-            stderr=asyncio.subprocess.PIPE,
-        )
+        await Child.start(_VISITS, f"{sqlite_url}?checkpoint_bytes=5000", f"p{number}")
         for number in range(4)
-    ]  # fmt: skip
-    for visitor in visitors:
-        _, problems = await visitor.communicate()
-        assert visitor.returncode == 0, problems.decode()
+    ]
+    assert [await visitor.wait() for visitor in visitors] == [(0, b"")] * 4
