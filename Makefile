@@ -4,7 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-WORKERS ?= 2
+WORKERS ?= 3
+# Those that wait leave their core to another; the long tests come first, see tests/conftest.py.
+TEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
+SIZE ?= full
+# What has a larger size than in `make test`, or needs a program of the system.
+LARGE = tests/faults tests/changes/test_exactly_once.py tests/plans tests/races/test_claims.py
 URL ?=
 
 # Python reads the path of an editable installation in the locale's encoding: let that be any path.
@@ -20,12 +25,13 @@ help: ## this text
 demo: $(VENV)/.installed ## let a small organisation work on org.db, and kill one of its processes (URL=... elsewhere)
 	$(BIN)/python -m holdfast.cli demo $(if $(URL),--url '$(URL)')
 
-test: $(VENV)/.developed ## every test, on SQLite and on a real PostgreSQL
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
+test: $(VENV)/.developed ## the tests, on SQLite and on a real PostgreSQL (five minutes)
+	$(TEST) -m 'not needs'
 
-matrix: $(VENV)/.developed ## the conformance tests again: through PgBouncer, and as the role that is confined to a tenant
-	HOLDFAST_TEST_POOLER=transaction $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope tests/conformance -k postgres
-	HOLDFAST_TEST_ROLE=runtime $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope tests/conformance -k postgres
+matrix: $(VENV)/.developed ## what needs PgBouncer, and the conformance tests again: through it, and as a role confined to a tenant
+	$(BIN)/python -m pytest -q -m needs tests --ignore tests/faults
+	HOLDFAST_TEST_POOLER=transaction $(TEST) -q tests/conformance -k postgres
+	HOLDFAST_TEST_ROLE=runtime $(TEST) -q tests/conformance -k postgres
 
 check: $(VENV)/.developed ## ruff, mypy --strict, import-linter
 	$(BIN)/python -m ruff check .
@@ -33,8 +39,8 @@ check: $(VENV)/.developed ## ruff, mypy --strict, import-linter
 	$(BIN)/python -m mypy
 	$(BIN)/python $(BIN)/lint-imports
 
-faults: $(VENV)/.developed ## the fault scorecard at full size (an hour and a quarter)
-	HOLDFAST_FAULTS=full $(BIN)/python -m pytest tests/faults -p no:xdist -s --timeout 1800
+faults: $(VENV)/.developed ## the fault scorecard at full size (an hour and a quarter; SIZE=small: six minutes)
+	HOLDFAST_FAULTS=$(SIZE) $(BIN)/python -m pytest $(LARGE) -p no:xdist -s --timeout 1800
 
 bench: $(VENV)/.developed ## Holdfast and the bare drivers in one run, as ratios
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,9 +11,29 @@ import pytest
 from holdfast import PersistenceBackend
 from holdfast.testing.databases import ENGINES, PostgresDatabases, SQLiteFiles, at, run_sql
 
+from .programs import lacking
+
 __all__ = ["ENGINES", "at", "run_sql"]
 
 pytest_plugins = ["holdfast.testing.fixtures"]
+
+
+@pytest.hookimpl(trylast=True)  # behind the order that fixtures ask for, which stays within files
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What cannot run fails first. Then files with few tests: each takes long, and the last to run
+    should be short, so that no worker waits for another."""
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (not _lacking(item), sizes[item.path]))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if problems := _lacking(item):
+        pytest.fail("; ".join(problems), pytrace=False)
+
+
+def _lacking(item: pytest.Item) -> list[str]:
+    needed = (name for mark in item.iter_markers("needs") for name in mark.args)
+    return [problem for problem in map(lacking, needed) if problem]
 
 
 @pytest.fixture(scope="session")

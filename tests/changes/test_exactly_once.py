@@ -12,10 +12,11 @@ import pytest
 from holdfast import Change, PersistenceBackend, create_backend
 from holdfast.testing.databases import connected
 
+from ..faults.scorecard import sized
 from ..forked import Child
 from .conftest import put
 
-COUNT, PROCESSES, KEYS, CUTS = 100_000, 8, 50, 3
+COUNT, PROCESSES, KEYS, CUTS = sized(20_000, 100_000), 8, 50, 3
 
 # Several callers at once, so that batches, of many keys, meet those of other processes. Prints
 # what became of each key, by kind: an upsert does not say whether it inserted.

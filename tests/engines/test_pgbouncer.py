@@ -22,7 +22,9 @@ from holdfast.testing.databases import run_sql
 from holdfast.testing.pgbouncer import PgBouncer
 
 from ..conformance.test_work import task
-from ..faults.programs import need
+from ..programs import need
+
+pytestmark = pytest.mark.needs("pgbouncer")
 
 #: What a pooler may be told to swallow, so that it does not show itself by refusing it.
 SWALLOWS = {"ignore_startup_parameters": "statement_timeout,jit"}

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from .programs import need
+from ..programs import need
 
 __all__ = ["Shims"]
 

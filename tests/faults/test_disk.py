@@ -16,6 +16,8 @@ import pytest
 from .preload import Shims
 from .scorecard import Ledger, Record, sized
 
+pytestmark = pytest.mark.needs("cc")
+
 #: Reads a line for each round, forks, and the child lets one call fail. It ends by `os._exit`, as a
 #: process that is killed does: what lies in the log goes through SQLite's recovery.
 _ROUNDS = """

@@ -18,6 +18,8 @@ from holdfast.engines.sqlite import files
 from .preload import Shims
 from .scorecard import FULL, SEED, Ledger, Record, sized
 
+pytestmark = pytest.mark.needs("cc")
+
 TESTS = Path(__file__).parent.parent
 
 #: A writer of ours; or one on the bare driver, and who moves its log meanwhile, in the mode in

@@ -8,12 +8,14 @@ import os
 import sys
 from collections import Counter
 
+import pytest
+
 from holdfast.backend import create_backend
 from holdfast.testing import PostgresCluster
 from holdfast.testing.databases import connected
 from holdfast.testing.pgbouncer import PgBouncer
 
-from .programs import need
+from ..programs import need
 from .scorecard import Record, sized
 
 WORKERS = 20
@@ -45,6 +47,7 @@ async def _run(*runs: Run) -> list[tuple[Counter[str], list[str]]]:
     return totals
 
 
+@pytest.mark.needs("pgbouncer")
 async def test_row_22_two_processes_behind_pgbouncer(record: Record) -> None:
     programs = [need("pgbouncer")]
     if other := os.environ.get("HOLDFAST_PGBOUNCER_124"):

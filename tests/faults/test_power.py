@@ -20,6 +20,8 @@ from .power import Disk, read_journal
 from .preload import Shims
 from .scorecard import SEED, Record, sized
 
+pytestmark = pytest.mark.needs("cc")
+
 #: Each acknowledgement goes into a file beside the database, and so has its place in the journal.
 _WRITER = """
 import asyncio, os, sys

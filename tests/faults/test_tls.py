@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from holdfast import PersistenceConnectionError, create_backend
 from holdfast.testing import PostgresCluster
 
-from .programs import need
+from ..programs import need
 from .scorecard import Record
 
 PASSWORD = "the-password-of-row-36"
@@ -140,6 +142,7 @@ async def _try(port: int, ssl_mode: str | None, ca: Path) -> str | None:
     return None
 
 
+@pytest.mark.needs("openssl")
 async def test_row_36_a_server_that_is_not_the_one(record: Record, tmp_path: Path) -> None:
     ours, other = Authority(tmp_path, "ours"), Authority(tmp_path, "other")
     here = "IP:127.0.0.1"

@@ -25,11 +25,12 @@ from sqlalchemy.sql.elements import BinaryExpression
 from holdfast.engines.base import Statement
 from holdfast.schema import metadata
 
-from .population import CHOICES, LARGE
+from .population import CHOICES, LARGE, OF_LARGE
 
 __all__ = ["ABOVE", "BELOW", "INDEXED", "MANY", "PARTIAL", "Condition", "Judge", "conditions"]
 
-MANY = 3_000  # more than a filter leaves of the large tenant, less than the small one has
+#: More than a filter leaves of the large tenant, less than the small one has.
+MANY = OF_LARGE * 3 // 100
 _FEW = 0.1
 
 EQUAL = (operators.eq, operators.in_op)

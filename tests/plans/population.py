@@ -1,4 +1,4 @@
-"""Every table, filled with 115,000 rows by the server itself.
+"""Every table, filled with `ROWS` by the server itself.
 
 Row ``g`` (from 0) of every table is a function of ``g`` alone, written once for both engines. The
 tenants' rows lie among each other, as they come in time: of every 23 rows 20 belong to `LARGE`,
@@ -35,10 +35,12 @@ from holdfast import entities
 from holdfast.schema import metadata
 from holdfast.schema.types import JsonText, Timestamp
 
+from ..faults.scorecard import sized
+
 __all__ = ["CHOICES", "LARGE", "OF_LARGE", "ROWS", "SMALL", "fill_postgres", "fill_sqlite"]
 
 LARGE, SMALL = "large", "small-1"
-ROWS, OF_LARGE = 115_000, 100_000
+ROWS, OF_LARGE = sized(23_000, 115_000), sized(20_000, 100_000)
 
 _TENANT = "CASE WHEN g % 23 < 3 THEN 'small-' || (g % 23) ELSE 'large' END"
 #: Rows of a table that others refer to: 50 of every 1,000, so that each is referred to 100 times.

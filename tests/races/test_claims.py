@@ -8,11 +8,12 @@ from collections import Counter
 
 from holdfast import Task, TaskStatus, create_backend
 
+from ..faults.scorecard import sized
 from ..forked import Child
 
 PROCESSES = 8
 CLAIMERS = 8
-TASKS = 10_000
+TASKS = sized(3_000, 10_000)
 
 _WORKER = """
 import asyncio, json, sys
