@@ -2,11 +2,11 @@
 
 Row ``g`` (from 0) of every table is a function of ``g`` alone, written once for both engines. The
 tenants' rows lie among each other, as they come in time: of every 23 rows 20 belong to `LARGE`,
-which so has 100,000 of each table, nearly all of it, as where one organisation has a database to
-itself; three belong to tenants with 5,000 each, one of which is `SMALL`. Keys come in no order.
-What rows are filtered by, such as an agent, has about 100 rows of the large tenant; choices are
-spread evenly; times grow with ``g``. A row refers to rows of its own tenant, and each row that is
-referred to is referred to by 100.
+which so has 100,000 of each table at full size, nearly all of it, as where one organisation has a
+database to itself; three belong to tenants with 5,000 each, one of which is `SMALL`. Keys come in
+no order. What rows are filtered by, such as an agent, has about 100 rows of the large tenant;
+choices are spread evenly; times grow with ``g``. A row refers to rows of its own tenant, and each
+row that is referred to is referred to by 100.
 
 Values come from a column's type, its part in keys, and the few rules below. A new table that needs
 another one is refused by its own constraints when it is filled.
