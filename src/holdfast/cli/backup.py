@@ -35,6 +35,10 @@ def restore(
     verify: Annotated[
         bool, typer.Option("--verify", help="Only compare the file with its manifest.")
     ] = False,
+    keep_foreign: Annotated[
+        bool,
+        typer.Option("--keep-foreign", help="Take triggers and functions of others along."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Fill an empty database from a backup, and compare the rows with its manifest."""
@@ -45,7 +49,7 @@ def restore(
         if verify:
             return found
         async with connected(url, load(extension), new=True) as backend:
-            return await backend.operations.restore(source)
+            return await backend.operations.restore(source, keep_foreign=keep_foreign)
 
     done = f"{source} is what was backed up" if verify else f"restored from {source}"
     _show(asyncio.run(run()), done, json)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
-__all__ = ["Finding", "Level", "Upkeep"]
+from sqlalchemy import Connection
+
+__all__ = ["Accept", "Finding", "Level", "Upkeep"]
 
 #: ``notice``: worth knowing. ``warning``: will hurt some day. ``problem``: hurts, or loses data.
 Level = Literal["ok", "notice", "warning", "problem"]
+
+
+#: Raises to refuse what is restored.
+Accept: TypeAlias = Callable[[Connection, Connection], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +39,13 @@ class Upkeep(Protocol):
         may be half-written. `BackupError` if a program that is needed is missing.
         """
 
-    async def restore(self, source: Path) -> None:
-        """Fill the database, which must be empty, from a file of `backup`: all of it or nothing."""
+    async def restore(self, source: Path, accept: Accept) -> None:
+        """Fill the database, which must be empty, from a file of `backup`: all of it or nothing.
+
+        ``accept`` looks at what comes. Its first connection is to the file or to the filled
+        database, the second to an empty one of the same kind, which is gone afterwards. When it
+        raises, nothing of the file is left.
+        """
 
     async def count(self, tables: Sequence[str]) -> Mapping[str, int]:
         """Rows per table at one moment; tables that do not exist are left out."""

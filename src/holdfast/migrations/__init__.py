@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.migrations.chain import HOLDFAST, Chain, Revision
+from holdfast.migrations.reference import foreign
 from holdfast.migrations.runner import (
     check,
     current,
@@ -21,6 +22,7 @@ __all__ = [
     "check",
     "current",
     "downgrade",
+    "foreign",
     "generate",
     "head",
     "history",

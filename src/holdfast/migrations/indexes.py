@@ -25,11 +25,15 @@ def create_index_online(
 
     On PostgreSQL that cannot be part of a transaction, so what the migration did before is
     committed: let a revision do this alone. A build that was killed leaves an index that is never
-    used; it is dropped and built anew. SQLite builds it within the transaction.
+    used; it is dropped and built anew. SQLite builds it within the transaction, and so does a
+    migration ``apart``, whose tables nobody writes to.
     """
     condition = None if where is None else text(where)
-    if op.get_context().dialect.name != "postgresql":
-        op.create_index(name, table, columns, unique=unique, sqlite_where=condition)
+    config = op.get_context().config
+    if op.get_context().dialect.name != "postgresql" or (config and config.attributes.get("apart")):
+        op.create_index(
+            name, table, columns, unique=unique, sqlite_where=condition, postgresql_where=condition
+        )
     elif op.get_context().as_sql:
         op.execute("COMMIT")
         _build(name, table, columns, unique, condition)

@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 
 from holdfast.engines.base import Engine
 from holdfast.errors import BackupError
-from holdfast.migrations import Chain, current
+from holdfast.migrations import Chain, current, foreign
 from holdfast.operations.tenants import concerning_all
 
 __all__ = ["Backup", "make", "restore", "verify"]
@@ -94,13 +94,25 @@ async def verify(source: Path) -> Backup:
     return found
 
 
-async def restore(engine: Engine, source: Path) -> Backup:
+async def restore(
+    engine: Engine, chains: Sequence[Chain], source: Path, *, keep_foreign: bool
+) -> Backup:
     found = await verify(source)
     if found.engine != engine.name:
         raise BackupError(
             f"{source} is a backup of {found.engine} and cannot be restored into {engine.name}"
         )
-    await engine.restore(source)
+
+    def accept(restored: Connection, reference: Connection) -> None:
+        strange = [] if keep_foreign else foreign(restored, reference, chains)
+        if strange:
+            raise BackupError(
+                f"{source} holds what no release of Holdfast makes: {', '.join(strange)}. It could "
+                "copy or hide rows of every tenant, and nothing was restored. If it is yours, "
+                "restore with --keep-foreign (keep_foreign=True)"
+            )
+
+    await engine.restore(source, accept)
     rows = await engine.count(list(found.rows))
     differing = sorted(name for name, count in found.rows.items() if rows.get(name) != count)
     if differing:

@@ -43,13 +43,19 @@ class Operations:
         """
         return await backup.make(self._engine(), self._chains, self._tables, Path(target))
 
-    async def restore(self, source: str | os.PathLike[str]) -> Backup:
+    async def restore(
+        self, source: str | os.PathLike[str], *, keep_foreign: bool = False
+    ) -> Backup:
         """Fill this database, which must be empty, from a backup of the same engine.
 
         The file is compared with its manifest first, and the rows with it afterwards:
-        `BackupError` if either differs.
+        `BackupError` if either differs. Triggers, rules, policies and functions on Holdfast's
+        tables that no release makes are a `BackupError` by their names, and nothing is restored;
+        ``keep_foreign`` takes them along.
         """
-        return await backup.restore(self._engine(), Path(source))
+        return await backup.restore(
+            self._engine(), self._chains, Path(source), keep_foreign=keep_foreign
+        )
 
     def failovers(self) -> Sequence[Failover]:
         """The failovers of PostgreSQL that this process met since `connect`, oldest first.

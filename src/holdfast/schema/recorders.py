@@ -36,6 +36,7 @@ __all__ = [
     "SWITCHED",
     "is_recorder",
     "kept",
+    "on",
     "recorded",
     "start",
     "stop",
@@ -143,6 +144,11 @@ def recorded(triggers: Iterator[str] | Sequence[str]) -> set[str]:
     names = set(triggers)
     tables = {found[1] for name in names if (found := _RECORDER.fullmatch(name))}
     return {table for table in tables if {f"changes_{k}_{table}" for k in _KINDS} <= names}
+
+
+def on(connection: Connection) -> set[str]:
+    """The tables that are recorded."""
+    return recorded(_triggers(connection))
 
 
 def start(connection: Connection, table: Table) -> None:

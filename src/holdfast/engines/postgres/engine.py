@@ -43,6 +43,7 @@ from holdfast.engines.postgres.timeline import Timelines
 from holdfast.engines.postgres.upkeep import PostgresUpkeep
 from holdfast.engines.repeating import in_transaction, repeat
 from holdfast.engines.transactions import Kind, begin_on, own, transaction_on
+from holdfast.engines.upkeep import Accept
 from holdfast.errors import (
     PersistenceConnectionError,
     PersistenceError,
@@ -275,9 +276,9 @@ class PostgresEngine(PostgresUpkeep):
             self._pool.expire_all()
             self._forget_position()
 
-    async def restore(self, source: Path) -> None:
+    async def restore(self, source: Path, accept: Accept) -> None:
         try:
-            await super().restore(source)
+            await super().restore(source, accept)
         finally:
             self._forget_position()
 

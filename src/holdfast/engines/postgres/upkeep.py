@@ -14,7 +14,8 @@ from holdfast.engines.postgres import dump
 from holdfast.engines.postgres.connection import open_connection
 from holdfast.engines.postgres.errors import translate
 from holdfast.engines.postgres.inspection import inspect
-from holdfast.engines.upkeep import Finding
+from holdfast.engines.postgres.restoring import look_at, undone_unless_accepted
+from holdfast.engines.upkeep import Accept, Finding
 
 __all__ = ["PostgresUpkeep"]
 
@@ -28,9 +29,10 @@ class PostgresUpkeep:
         async with self._aside() as connection:
             return await dump.dump(self._config, connection, target, tables)
 
-    async def restore(self, source: Path) -> None:
-        async with self._aside() as connection:
+    async def restore(self, source: Path, accept: Accept) -> None:
+        async with self._aside() as connection, undone_unless_accepted(connection):
             await dump.load(self._config, connection, source)
+            await look_at(self._config, accept)
 
     async def count(self, tables: Sequence[str]) -> Mapping[str, int]:
         async with (

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from holdfast.engines.sqlite.wrapping import for_sqlalchemy
+from holdfast.engines.upkeep import Accept
 from holdfast.errors import BackupError
 
 __all__ = ["copy_from", "copy_to", "count_at_once"]
@@ -41,8 +43,8 @@ def copy_to(
     return rows
 
 
-def copy_from(connection: sqlite3.Connection, source: Path) -> None:
-    """Fill an empty database with the contents of a file."""
+def copy_from(connection: sqlite3.Connection, source: Path, accept: Accept) -> None:
+    """Fill an empty database with the contents of a file, unless ``accept`` raises."""
     if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         raise BackupError(
             "the database is not empty: restore into a new one, then put it in the old one's place"
@@ -53,6 +55,12 @@ def copy_from(connection: sqlite3.Connection, source: Path) -> None:
         problems = [row[0] for row in backup.execute("PRAGMA integrity_check(3)")]
         if problems != ["ok"]:
             raise BackupError(f"{source} is damaged: {problems[0]}")
+        with (
+            closing(sqlite3.connect(":memory:", isolation_level=None)) as empty,
+            for_sqlalchemy(backup).connect() as found,
+            for_sqlalchemy(empty).connect() as reference,
+        ):
+            accept(found, reference)
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
         backup.backup(connection)
     # The copy's header came along.

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import sqlalchemy
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import StaticPool
 
 from holdfast.config import SQLiteConfig
 from holdfast.engines.base import (
@@ -41,6 +40,7 @@ from holdfast.engines.sqlite.reader import check_files, read_batch
 from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.sqlite.threads import Threads
 from holdfast.engines.sqlite.upkeep import SQLiteUpkeep
+from holdfast.engines.sqlite.wrapping import for_sqlalchemy
 from holdfast.engines.sqlite.writer import Call, Writer, insist
 from holdfast.engines.transactions import Kind, begin_on, transaction_on
 from holdfast.errors import PersistenceConnectionError, PersistenceError, PoolTimeoutError
@@ -252,10 +252,7 @@ class SQLiteEngine(SQLiteUpkeep):
         self, work: Callable[[sqlalchemy.Connection], T], *, exclusive: bool = False
     ) -> T:
         def on_connection(connection: sqlite3.Connection) -> T:
-            engine = sqlalchemy.create_engine(
-                "sqlite://", creator=lambda: connection, poolclass=StaticPool
-            )
-            with engine.connect() as wrapped:
+            with for_sqlalchemy(connection).connect() as wrapped:
                 # Not before: SQLAlchemy rolls back when it has looked at a new connection.
                 if exclusive:
                     insist(connection, "BEGIN IMMEDIATE", EXCLUSIVE_SECONDS)

@@ -13,7 +13,7 @@ from holdfast.engines.sqlite.errors import translate
 from holdfast.engines.sqlite.files import Database
 from holdfast.engines.sqlite.inspection import inspect
 from holdfast.engines.sqlite.thread import ConnectionThread
-from holdfast.engines.upkeep import Finding
+from holdfast.engines.upkeep import Accept, Finding
 
 __all__ = ["SQLiteUpkeep"]
 
@@ -28,9 +28,9 @@ class SQLiteUpkeep:
     async def backup(self, target: Path, tables: Sequence[str]) -> Mapping[str, int]:
         return await self._aside(partial(copying.copy_to, target=target, tables=tables))
 
-    async def restore(self, source: Path) -> None:
+    async def restore(self, source: Path, accept: Accept) -> None:
         self._database.check_writable()
-        await self._aside(partial(copying.copy_from, source=source))
+        await self._aside(partial(copying.copy_from, source=source, accept=accept))
 
     async def count(self, tables: Sequence[str]) -> Mapping[str, int]:
         return await self._aside(partial(copying.count_at_once, tables=tables))

@@ -1,0 +1,49 @@
+"""What acts on Holdfast's tables and was made by no revision.
+
+A trigger, a rule, a policy or a function of a stranger's, once it is in a database, copies or hides
+the rows of every tenant. So a copy that comes from elsewhere is compared with a reference: the same
+revisions, run where nothing else is, and looked at in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alembic import command
+from sqlalchemy import Connection
+
+from holdfast.migrations.chain import Chain
+from holdfast.schema import policies, recorders
+from holdfast.schema.attached import EVENT_TRIGGER, FUNCTION, attached
+
+__all__ = ["foreign"]
+
+
+def foreign(connection: Connection, reference: Connection, chains: Sequence[Chain]) -> list[str]:
+    """What is on the tables of these chains, or has the name of something of theirs, and is not.
+
+    Of a database at any revision that the chains know, else `SchemaTooNewError`. ``reference`` is
+    an empty database of the same kind, which is filled.
+    """
+    for chain in chains:
+        chain.stands_at_head(connection)
+    names = sorted({name for chain in chains for name in chain.metadata.tables})
+    found = attached(connection, names)
+    recorded = recorders.on(connection)
+    tables = [table for chain in chains for table in chain.metadata.tables.values()]
+    for chain in chains:
+        if (revision := chain.revision(connection)) is not None:
+            command.upgrade(chain.config(connection=reference, apart=True), revision)
+    policies.enforce(reference, tables)
+    for table in tables:
+        if table.name in recorded:
+            recorders.start(reference, table)
+    # The reference may be in the same database, which event triggers belong to; none is ours.
+    made = attached(reference, names).items()
+    expected = {name: what for name, what in made if not name.startswith(EVENT_TRIGGER)}
+    # An application may have functions of its own: one that ours call shows in what calls it.
+    return sorted(
+        name
+        for name, definition in found.items()
+        if (expected[name] != definition if name in expected else not name.startswith(FUNCTION))
+    )

@@ -1,0 +1,83 @@
+"""What is attached to tables and acts on their rows: triggers, rules, policies, expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, bindparam, text
+
+from holdfast.schema.functions import HERE
+
+__all__ = ["EVENT_TRIGGER", "FUNCTION", "attached"]
+
+#: What the names of functions begin with: of all in the schema, whatever calls them.
+FUNCTION = "function "
+#: Of event triggers, which are attached to the database.
+EVENT_TRIGGER = "event trigger "
+
+_ON_SQLITE = """
+SELECT 'trigger ' || name || ' on ' || tbl_name, sql FROM sqlite_schema
+WHERE type = 'trigger' AND tbl_name IN :tables
+UNION ALL
+SELECT 'view ' || name, sql FROM sqlite_schema WHERE type = 'view' AND name IN :tables
+"""
+# Beside what is attached to a table, every expression that may call a function.
+_ON_POSTGRES = f"""
+WITH ours AS (
+  SELECT oid, relname FROM pg_class
+  WHERE relnamespace = {HERE} AND relkind IN ('r', 'p') AND relname IN :tables
+)
+SELECT format('trigger %s on %s', tgname, relname), pg_get_triggerdef(t.oid)
+FROM pg_trigger t JOIN ours ON ours.oid = tgrelid WHERE NOT tgisinternal
+UNION ALL
+SELECT format('rule %s on %s', rulename, relname), pg_get_ruledef(r.oid)
+FROM pg_rewrite r JOIN ours ON ours.oid = ev_class
+UNION ALL
+SELECT format('policy %s on %s', polname, relname), concat_ws(
+  ' ', polpermissive, polcmd, polroles::text, pg_get_expr(polqual, polrelid),
+  pg_get_expr(polwithcheck, polrelid))
+FROM pg_policy JOIN ours ON ours.oid = polrelid
+UNION ALL
+SELECT format('default of %s.%s', relname, attname), pg_get_expr(adbin, adrelid)
+FROM pg_attrdef JOIN ours ON ours.oid = adrelid
+JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+UNION ALL
+SELECT format('check %s on %s', conname, relname), pg_get_constraintdef(k.oid)
+FROM pg_constraint k JOIN ours ON ours.oid = conrelid WHERE contype = 'c'
+UNION ALL
+SELECT format('index %s on %s', c.relname, ours.relname), pg_get_indexdef(indexrelid)
+FROM pg_index JOIN ours ON ours.oid = indrelid JOIN pg_class c ON c.oid = indexrelid
+WHERE indexprs IS NOT NULL OR indpred IS NOT NULL
+UNION ALL
+SELECT format('table %s inheriting from %s', inhrelid::regclass, relname), ''
+FROM pg_inherits JOIN ours ON ours.oid = inhparent
+UNION ALL
+SELECT format('function %s', p.oid::regprocedure), pg_get_functiondef(p.oid)
+FROM pg_proc p WHERE pronamespace = {HERE} AND prokind = 'f'
+UNION ALL
+SELECT format('view %s', relname), '' FROM pg_class
+WHERE relnamespace = {HERE} AND relkind NOT IN ('r', 'p') AND relname IN :tables
+UNION ALL
+SELECT format('event trigger %s', evtname), '' FROM pg_event_trigger e
+WHERE NOT EXISTS (SELECT FROM pg_depend WHERE objid = e.oid AND deptype = 'e')
+"""  # noqa: S608
+_LOOKS = {
+    dialect: text(sql).bindparams(bindparam("tables", expanding=True))
+    for dialect, sql in (("sqlite", _ON_SQLITE), ("postgresql", _ON_POSTGRES))
+}
+_SCHEMAS = {"sqlite": "SELECT NULL", "postgresql": "SELECT current_schema()"}
+
+
+def attached(connection: Connection, tables: Sequence[str]) -> Mapping[str, str]:
+    """Definitions by kind and name, such as ``trigger t on users``, without the schema's name."""
+    rows = connection.execute(_LOOKS[connection.dialect.name], {"tables": tables}).all()
+    # Some definitions name their schema, with and without quotes.
+    schema = connection.scalar(text(_SCHEMAS[connection.dialect.name]))
+
+    def normal(definition: str) -> str:
+        if schema is None:
+            return definition
+        quoted = connection.dialect.identifier_preparer.quote_identifier(schema)
+        return definition.replace(quoted, schema).replace(schema, "?")
+
+    return {normal(name): normal(definition) for name, definition in rows}

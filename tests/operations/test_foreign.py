@@ -1,0 +1,142 @@
+"""A restore takes along what an application has of its own, and nothing that acts on our tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from holdfast import BackupError, PersistenceBackend
+
+from ..changes.conftest import engine_of
+from ..conformance.test_work import task
+from .test_backup import connected, empty_url, programs
+
+__all__ = ["empty_url", "programs"]
+
+
+async def run_on(backend: PersistenceBackend, statements: Sequence[str]) -> None:
+    def run(connection: Connection) -> None:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+    await engine_of(backend).run_sync(run)
+
+
+#: What may be left on a table: the statements, and the name that is told.
+ON_SQLITE = [
+    (
+        ["CREATE TRIGGER evil AFTER INSERT ON tasks BEGIN SELECT 1; END"],
+        "trigger evil on tasks",
+    ),
+    (
+        [
+            "DROP TRIGGER changes_insert_settings",
+            "CREATE TRIGGER changes_insert_settings AFTER INSERT ON tasks BEGIN SELECT 1; END",
+        ],
+        "trigger changes_insert_settings on tasks",
+    ),
+]
+CHANGED_RULE = """
+CREATE OR REPLACE FUNCTION ck_users_ceo_minimum() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'
+"""
+ON_POSTGRES = [
+    (
+        [
+            "CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
+            "CREATE TRIGGER evil BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION evil()",
+        ],
+        "trigger evil on tasks",
+    ),
+    (
+        ["CREATE RULE evil AS ON INSERT TO tasks DO ALSO NOTIFY evil"],
+        "rule evil on tasks",
+    ),
+    (["CREATE POLICY evil ON users USING (true)"], "policy evil on users"),
+    (
+        ["ALTER POLICY holdfast_tenant ON users USING (true)"],
+        "policy holdfast_tenant on users",
+    ),
+    (
+        [CHANGED_RULE],
+        "function ck_users_ceo_minimum()",
+    ),
+    (
+        [
+            "CREATE FUNCTION evil() RETURNS text LANGUAGE sql AS $$SELECT 'x'$$",
+            "ALTER TABLE tasks ALTER COLUMN title SET DEFAULT evil()",
+        ],
+        "default of tasks.title",
+    ),
+    (
+        [
+            "CREATE FUNCTION evil(text) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+            "ALTER TABLE tasks ADD CONSTRAINT evil CHECK (evil(title))",
+        ],
+        "check evil on tasks",
+    ),
+    (["CREATE TABLE evil () INHERITS (settings)"], "table evil inheriting from settings"),
+    (
+        [
+            "CREATE FUNCTION evil() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'",
+            "CREATE EVENT TRIGGER evil ON ddl_command_start EXECUTE FUNCTION evil()",
+        ],
+        "event trigger evil",
+    ),
+]
+
+
+async def try_to_restore(
+    url: str, statements: Sequence[str], name: str, into: str, path: Path
+) -> None:
+    async with connected(url) as backend:
+        await backend.record_changes(backend.settings)
+        await backend.tasks.save(task("t"))
+        await run_on(backend, statements)
+        made = await backend.operations.backup(path)
+    async with connected(into) as restored:
+        with pytest.raises(BackupError, match=f"makes: {re.escape(name)}. It could"):
+            await restored.operations.restore(path)
+        assert await engine_of(restored).count(list(made.rows)) == {}
+        # Nothing is left: the same place takes it if that is wanted.
+        assert await restored.operations.restore(path, keep_foreign=True) == made
+
+
+@pytest.mark.parametrize(("statements", "name"), ON_SQLITE, ids=lambda value: str(value)[:40])
+async def test_foreign_objects_are_not_restored_on_sqlite(
+    statements: list[str], name: str, sqlite_url: str, tmp_path: Path
+) -> None:
+    into = f"sqlite:///{tmp_path / 'restored.db'}"
+    await try_to_restore(sqlite_url, statements, name, into, tmp_path / "org.backup")
+
+
+@pytest.mark.parametrize(("statements", "name"), ON_POSTGRES, ids=lambda value: str(value)[:40])
+async def test_foreign_objects_are_not_restored_on_postgres(
+    statements: list[str], name: str, postgres_url: str, empty_postgres_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "org.backup"
+    await try_to_restore(postgres_url, statements, name, empty_postgres_url, path)
+
+
+async def test_an_applications_own_objects_are_restored(
+    backend: PersistenceBackend, empty_url: str, tmp_path: Path, engine_name: str
+) -> None:
+    """A trigger on its own table, and on PostgreSQL a function; a recorder of ours."""
+    sql = ["CREATE TABLE mine (a integer)"]
+    if engine_name == "postgres":
+        sql += [
+            "CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "CREATE TRIGGER mine BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION mine()",
+        ]
+    else:
+        sql += ["CREATE TRIGGER mine_t AFTER INSERT ON mine BEGIN SELECT 1; END"]
+    await backend.record_changes(backend.tasks, backend.users)
+    await run_on(backend, sql)
+    made = await backend.operations.backup(tmp_path / "org.backup")
+    async with connected(empty_url) as restored:
+        assert await restored.operations.restore(tmp_path / "org.backup") == made
+        assert await restored.recorded_tables() == ["tasks", "users"]
+        assert await engine_of(restored).count(["mine"]) == {"mine": 0}
