@@ -45,8 +45,18 @@ class Database:
         self._had_log = True
 
     def check(self) -> None:
-        """Refuse a place where SQLite cannot keep its promises."""
+        """Find the place; refuse one where SQLite cannot keep its promises.
+
+        SQLite's own databases in memory cannot be shared by connections in such a way that a
+        reader works beside an open transaction. A file in the system's shared memory can, and
+        behaves like every other file.
+        """
         if self.in_memory:
+            memory = Path("/dev/shm")  # noqa: S108 - made below, readable by nobody else
+            parent = memory if os.access(memory, os.W_OK) else None
+            directory = tempfile.mkdtemp(prefix="holdfast-memory-", dir=parent)
+            self._named = self.path = Path(directory) / "memory.db"
+            atexit.register(self.discard)
             return
         if os.name == "posix" and re.match(r"[A-Za-z]:[\\/]|\\\\", self.config.path):
             raise PersistenceConnectionError(
@@ -104,18 +114,7 @@ class Database:
             )
 
     def create(self) -> None:
-        """Make the file of a new database, for its owner alone.
-
-        SQLite's own databases in memory cannot be shared by connections in such a way that a
-        reader works beside an open transaction. A file in the system's shared memory can, and
-        behaves like every other file.
-        """
-        if self.in_memory:
-            memory = Path("/dev/shm")  # noqa: S108 - made below, readable by nobody else
-            parent = memory if os.access(memory, os.W_OK) else None
-            directory = tempfile.mkdtemp(prefix="holdfast-memory-", dir=parent)
-            self._named = self.path = Path(directory) / "memory.db"
-            atexit.register(self.discard)
+        """Make the file of a new database, for its owner alone."""
         if self.config.mode == "rwc":
             make_empty(self.path)
         elif not self.path.exists():

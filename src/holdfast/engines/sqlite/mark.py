@@ -15,10 +15,13 @@ import os
 import sqlite3
 import struct
 import threading
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from holdfast.engines.sqlite.log import HEAD, Log, Pair
+from holdfast.engines.sqlite.opened import Header, OpenedFiles, read_header
 from holdfast.engines.sqlite.plain import beside, is_plain, open_plain
 from holdfast.errors import DatabaseCorruptError
 
@@ -28,9 +31,10 @@ __all__ = ["HighWaterMark"]
 #: 2.1): whether it is valid, how many pages are committed, and the salts of the log.
 _HEAD = struct.Struct("=12xB3xI12x8s8x")
 _TWICE = 2 * _HEAD.size
-#: The head of the log itself (walformat.html, 1.1), written and synced alone when it begins anew.
-_LOG_HEAD = struct.Struct(">6I2I")
-_MAGIC = b"holdfast high-water mark 1\n"
+_MAGIC = b"holdfast high-water mark 2\n"
+#: Before a checksum, which is the end.
+_PAIR = struct.Struct("=4Q100s")
+_BYTES = len(_MAGIC) + _TWICE + _PAIR.size + 4
 
 
 class _Position(NamedTuple):
@@ -46,24 +50,36 @@ class HighWaterMark:
     def __init__(self, database: Path, *, kept: bool, read_only: bool = False) -> None:
         self._database = database
         self._read_only = read_only
-        self._log = beside(database, "-wal")
+        self._log = Log(database)
         self._index = beside(database, "-shm")
         self._path = beside(database, "-mark")
         # Windows does not let a file be removed that somebody else has open.
         self._kept = kept and os.name == "posix"
         self._files: tuple[int, int] | None = None
+        self._pair: tuple[bytes, Pair] | None = None
 
     def check(self) -> None:
-        """Raise `DatabaseCorruptError` if acknowledged commits are missing; before a writer opens.
+        """Raise `DatabaseCorruptError` if acknowledged commits are missing from the log, or if it
+        is another database's; before a writer opens.
 
         Nothing is changed: what is left of the log stays for whoever wants to repair it.
         """
         # Twice, for another process may be closing the database, and cleaning up, at this moment.
+        # First whose it is: SQLite removes the log of a database that is empty.
+        stranger = self._stranger() and self._stranger()
+        if stranger is not None:
+            name = self._database.name
+            raise DatabaseCorruptError(
+                f"the log {self._log.path} is not that of {self._database}: {stranger}. Played "
+                "into it, it would damage it. If the database was restored or put there after a "
+                f"crash, move {name}-wal, {name}-shm and {name}-mark away: they belong to the one "
+                "before. If it is the log that is wanted, put its own database back first"
+            )
         problem = self._problem() and self._problem()
         if problem is not None:
             raise DatabaseCorruptError(
-                f"the log of the database ({self._log}) is damaged: {problem}. Keep a copy of the "
-                "file, its -wal and its -mark, and restore the latest backup. To go on without "
+                f"the log of the database ({self._log.path}) is damaged: {problem}. Keep a copy of "
+                "the file, its -wal and its -mark, and restore the latest backup. To go on without "
                 f"what is missing, remove {self._path}"
             )
         if not self._kept:  # it would grow old
@@ -71,19 +87,27 @@ class HighWaterMark:
 
     def _problem(self) -> str | None:
         """What of the log that was marked is not there any more; ``None`` if nothing."""
-        marked, head = self._read_mark(), self._read_head()
+        marked, head = self._read(), self._log.head()
         if marked is None or not head:
             return None
-        if not _is_sound(head):
+        if not self._log.is_sound(head):
             return "its head is damaged, and all of it unreadable"
-        if head[16:24] != marked.salts:
+        position, _ = marked
+        if head[16:24] != position.salts:
             return None
-        found = self._recovered(marked.salts)
-        if found is None or found >= marked.pages:
+        found = self._recovered(position.salts)
+        if found is None or found >= position.pages:
             return None
-        return f"it ends after {found} of {marked.pages} acknowledged pages"
+        return f"it ends after {found} of {position.pages} acknowledged pages"
 
-    def put(self) -> None:
+    def _stranger(self) -> str | None:
+        """Why the log is another database's; ``None`` if it is not, as far as can be told."""
+        marked = self._read()
+        salts = self._log.head()[16:24]
+        pair = marked[1] if marked is not None and marked[0].salts == salts else None
+        return self._log.stranger(pair, lambda: self._recovered(salts))
+
+    def put(self, files: OpenedFiles) -> None:
         """Note where the log ends now: after a commit, before it is acknowledged. Raises nothing.
 
         Where it cannot be written the mark stays where it was, which promises less.
@@ -97,8 +121,25 @@ class HighWaterMark:
                 self._files = (_INDEXES.open(self._index), self._open())
             index, mark = self._files
             head = os.pread(index, _TWICE, 0)
-            if _position(head) is not None:  # else another process commits at this moment
-                os.pwrite(mark, _MAGIC + head, 0)
+            position = _position(head)
+            if position is not None:  # else another process commits at this moment
+                content = head + _PAIR.pack(*self._pair_of(position.salts, files))
+                os.pwrite(mark, _MAGIC + content + _checksum(content), 0)
+
+    def _pair_of(self, salts: bytes, files: OpenedFiles) -> Pair:
+        if self._pair is not None and self._pair[0] == salts:
+            if self._pair[1].written_at == files.found.st_mtime_ns:
+                return self._pair[1]
+            header = self._pair[1].header
+        else:
+            # The log began anew, and nothing of it is in the database yet; unless it was another
+            # process that began it, which has put down what it saw.
+            marked = self._read()
+            seen = marked is not None and marked[0].salts == salts
+            header = marked[1].header if marked and seen else read_header(files.file) or Header()
+        pair = Pair.of(files, header)
+        self._pair = salts, pair
+        return pair
 
     def _open(self) -> int:
         """Open the mark, or make it with the database's mode, as SQLite does with its own files."""
@@ -118,7 +159,7 @@ class HighWaterMark:
     def close(self) -> None:
         """After the last connection of the engine; a log that was cleaned up needs no mark."""
         self.reopen()
-        if not self._log_bytes():
+        if not self._log.size:
             self._remove()
 
     def _remove(self) -> None:
@@ -133,41 +174,34 @@ class HighWaterMark:
         uri = f"{self._database.as_uri()}?mode=ro"
         try:
             with closing(sqlite3.connect(uri, uri=True)) as connection:
-                connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+                # The index is there even if what is to be read is damaged; who opens the database
+                # next meets the same error, and names it.
+                with contextlib.suppress(sqlite3.DatabaseError):
+                    connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
                 found = _position(_INDEXES.read(self._index))
-        except (sqlite3.Error, OSError):  # whoever opens it next meets the same, and names it
+        except (sqlite3.Error, OSError):
             return None
-        if found is None or self._read_head()[16:24] != salts:  # it began anew meanwhile
+        if found is None or self._log.head()[16:24] != salts:  # it began anew meanwhile
             return None
         if found.salts == salts:
             return found.pages
         # SQLite does not look at a log that is nothing but its head.
-        return 0 if self._log_bytes() == _LOG_HEAD.size else None
+        return 0 if self._log.size == HEAD.size else None
 
-    def _log_bytes(self) -> int:
+    def _read(self) -> tuple[_Position, Pair] | None:
         try:
-            return self._log.stat().st_size
+            descriptor = open_plain(self._path, os.O_RDONLY)
         except OSError:
-            return 0
-
-    def _read_head(self) -> bytes:
-        # SQLite has no locks on this file that closing it could drop.
-        return _content(self._log, _LOG_HEAD.size)
-
-    def _read_mark(self) -> _Position | None:
-        content = _content(self._path, len(_MAGIC) + _TWICE + 1)
-        head = content.removeprefix(_MAGIC)
-        return _position(head) if len(content) == len(_MAGIC) + _TWICE else None
-
-
-def _content(path: Path, size: int) -> bytes:
-    """Up to ``size`` bytes of a file beside the database; none if it is not there, or no file."""
-    try:
-        descriptor = open_plain(path, os.O_RDONLY)
-    except OSError:
-        return b""
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(size)
+            return None
+        with os.fdopen(descriptor, "rb") as mark:
+            found = mark.read(_BYTES + 1)
+        content = found[len(_MAGIC) : -4]
+        if len(found) != _BYTES or found != _MAGIC + content + _checksum(content):
+            return None
+        position = _position(content[:_TWICE])
+        size, written_at, file, log_file, header = _PAIR.unpack(content[_TWICE:])
+        pair = Pair(size, written_at, file, log_file, Header(header))
+        return None if position is None else (position, pair)
 
 
 def _position(heads: bytes) -> _Position | None:
@@ -178,16 +212,8 @@ def _position(heads: bytes) -> _Position | None:
     return found if found.is_valid else None
 
 
-def _is_sound(head: bytes) -> bool:
-    if len(head) != _LOG_HEAD.size:
-        return False
-    *checked, first, second = _LOG_HEAD.unpack(head)
-    words = struct.unpack(">6I" if checked[0] & 1 else "<6I", head[:24])
-    sums = [0, 0]
-    for even, odd in zip(words[::2], words[1::2], strict=True):
-        sums[0] = (sums[0] + even + sums[1]) % (1 << 32)
-        sums[1] = (sums[1] + odd + sums[0]) % (1 << 32)
-    return sums == [first, second]
+def _checksum(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(4)
 
 
 class _Indexes:

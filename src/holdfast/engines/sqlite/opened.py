@@ -9,18 +9,39 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
 from holdfast.engines.sqlite.plain import beside
 from holdfast.errors import DatabaseGoneError
 
-__all__ = ["OpenedFiles", "read_header"]
+__all__ = ["Header", "OpenedFiles", "read_header"]
 
 _File = tuple[int, int]
 
-_HEADER_BYTES = 100
-_MAGIC = b"SQLite format 3\0"
-#: The file format's versions for writing and reading, of a database with a write-ahead log.
-_WITH_LOG = b"\2\2"
+
+class Header(bytes):
+    """What a database begins with (sqlite.org/fileformat2.html, 1.3)."""
+
+    SIZE: ClassVar[int] = 100
+
+    @property
+    def is_sound(self) -> bool:
+        return len(self) == self.SIZE and self.startswith(b"SQLite format 3\0")
+
+    @property
+    def has_log(self) -> bool:
+        """By the versions of the format for writing and reading."""
+        return self[18:20] == b"\2\2"
+
+    @property
+    def page_size(self) -> int:
+        size = int.from_bytes(self[16:18])
+        return 1 << 16 if size == 1 else size
+
+    @property
+    def changes(self) -> int:
+        """The file's change counter."""
+        return int.from_bytes(self[24:28])
 
 
 class OpenedFiles:
@@ -33,20 +54,25 @@ class OpenedFiles:
     def __init__(self, named: Path, path: Path, *, has_log: bool) -> None:
         # The name in the configuration, which a link may have led to the file that is open.
         self._name = str(named)
-        found = self._stat(self._name)
-        self.file = _identity(found)
-        self._written = found.st_mtime_ns
+        #: What was seen of the database at the last look.
+        self.found = self._stat(self._name)
+        self.file = _identity(self.found)
         names = [str(beside(path, ending)) for ending in ("-wal", "-shm")] if has_log else []
         self._logs = [(name, _identity(self._stat(name))) for name in names]
+
+    @property
+    def log_file(self) -> int:
+        """The number of the log's file; 0 without a log."""
+        return self._logs[0][1][1] if self._logs else 0
 
     def check(self) -> None:
         """Raise `DatabaseGoneError` unless the database's path leads to the file that is open."""
         found = self._stat(self._name)
         if _identity(found) != self.file:
             raise _gone(self._name, "is another file now")
-        if found.st_mtime_ns != self._written and self._logs:
+        if found.st_mtime_ns != self.found.st_mtime_ns and self._logs:
             self._look_inside()
-            self._written = found.st_mtime_ns
+        self.found = found
 
     def check_before(self) -> None:
         """As `check`, with the index of the log: before a transaction writes."""
@@ -71,7 +97,7 @@ class OpenedFiles:
     def _look_inside(self) -> None:
         """What was copied over the file: its number stays, its content is another."""
         header = read_header(self.file)
-        if header is not None and not (header.startswith(_MAGIC) and header[18:20] == _WITH_LOG):
+        if header is not None and not (header.is_sound and header.has_log):
             raise _gone(self._name, "was written over by another program")
 
     def _stat(self, name: str) -> os.stat_result:
@@ -83,7 +109,7 @@ class OpenedFiles:
             raise _gone(name, f"cannot be found ({error.strerror})") from error
 
 
-def read_header(file: _File) -> bytes | None:
+def read_header(file: _File) -> Header | None:
     """Return the first bytes of a database that SQLite has open, past its log.
 
     ``None`` where they cannot be read. Through the descriptor of SQLite's own: opening the file
@@ -96,7 +122,7 @@ def read_header(file: _File) -> bytes | None:
     for descriptor in descriptors:
         try:
             if _identity(os.fstat(descriptor)) == file:
-                header = os.pread(descriptor, _HEADER_BYTES, 0)
+                header = Header(os.pread(descriptor, Header.SIZE, 0))
                 # Another thread may have closed it and opened something else meanwhile.
                 if _identity(os.fstat(descriptor)) == file:
                     return header

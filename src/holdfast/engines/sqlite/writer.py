@@ -151,8 +151,9 @@ class Writer:
             raise
         if connection.in_transaction:  # pragma: no cover - SQLite has never done this
             raise sqlite3.OperationalError("COMMIT left the transaction open")
-        size = self._database.opened.check_after()
-        self._mark.put()
+        files = self._database.opened
+        size = files.check_after()
+        self._mark.put(files)
         self.commits += 1
         if self.checkpoints.due(size):
             self._checkpoint(connection)
