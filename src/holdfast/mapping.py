@@ -8,8 +8,6 @@ entities of an application's own: see `holdfast.binding`.
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
@@ -27,7 +25,7 @@ from holdfast.explaining import malformed, reason
 from holdfast.schema.meta import EXTRA, TENANT
 from holdfast.schema.types import JsonText
 
-__all__ = ["MAPPERS", "STORED", "Mapper", "checked", "next_moment", "row_reader", "time_ordered_id"]
+__all__ = ["MAPPERS", "STORED", "Mapper", "checked", "row_reader"]
 
 E = TypeVar("E", bound=BaseModel)
 
@@ -208,18 +206,3 @@ def checked(entity: E, place: str) -> E:
         return validate(entity.__dict__, by_name=True)  # type: ignore[no-any-return]
     except Exception as error:
         raise InvalidArgumentError(f"{place}: {reason(error, type(entity))}") from None
-
-
-_last_moment = 0
-
-
-def next_moment() -> int:
-    """Nanoseconds since the epoch, larger at every call of this process."""
-    global _last_moment
-    _last_moment = max(_last_moment + 1, time.time_ns())
-    return _last_moment
-
-
-def time_ordered_id() -> str:
-    """A unique key of 32 hexadecimal digits whose order is the order of making it."""
-    return f"{next_moment():016x}{secrets.token_hex(8)}"

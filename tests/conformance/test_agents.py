@@ -106,7 +106,7 @@ async def test_metrics_outlive_tasks(backend: PersistenceBackend) -> None:
     await backend.tasks.save(samples.required(Task, id="t"))
     await backend.task_metrics.save(metric("m"))
     assert await backend.tasks.delete("t") is True
-    assert await backend.task_metrics.query() == (unknown, metric("m"))
+    assert await backend.task_metrics.query() == (metric("m"), unknown)
 
 
 async def test_collaboration(backend: PersistenceBackend) -> None:

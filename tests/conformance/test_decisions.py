@@ -213,9 +213,9 @@ async def test_by_agent(backend: PersistenceBackend) -> None:
     async def ids(agent: str, role: Any, **page: Any) -> list[str]:
         return [one.id for one in await by_agent(agent, role=role, **page)]
 
-    assert await ids("ada", "executor") == await ids("bob", "reviewer") == ["b", "a", "B", "old"]
+    assert await ids("ada", "executor") == await ids("bob", "reviewer") == ["a", "B", "b", "old"]
     assert await ids("bob", "executor") == await ids("ada", "reviewer") == ["turned"]
-    assert await ids("ada", "executor", limit=2, after="b") == ["a", "B"]
+    assert await ids("ada", "executor", limit=2, after="a") == ["B", "b"]
     assert await ids("nobody", "reviewer") == []
     for role in ("boss", "", "Executor", None, 7, b"executor"):
         with pytest.raises(InvalidArgumentError, match="role must be one of executor, reviewer"):

@@ -100,7 +100,7 @@ async def test_a_batch_is_a_range_of_the_index(sqlite_url: str) -> None:
             )
         return str(rows[0][3])
 
-    ends = "(timestamp,id)>(?,?) AND (timestamp,id)<(?,?)"
+    ends = "(timestamp,saved_order,id)>(?,?,?) AND (timestamp,saved_order,id)<(?,?,?)"
     assert ends in await plan(batch)
     assert ends not in await plan(beyond)
 

@@ -27,7 +27,8 @@ from holdfast.entities.base import (
     utc_now,
 )
 from holdfast.extending.extension import Extension
-from holdfast.mapping import Mapper, next_moment, time_ordered_id
+from holdfast.mapping import Mapper
+from holdfast.moments import next_moment, time_ordered_id
 from holdfast.repositories.base import (
     Repository,
     delete_by,
@@ -52,6 +53,7 @@ from holdfast.schema.meta import (
     index,
     new_metadata,
     nullable,
+    saved_order,
     store_table,
     unique,
     unique_index,
@@ -101,6 +103,7 @@ __all__ = [
     "next_moment",
     "nullable",
     "parameter",
+    "saved_order",
     "select_by",
     "store_table",
     "time_ordered_id",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from alembic import op
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from holdfast.schema.functions import HERE
 
-__all__ = ["create_index_online"]
+__all__ = ["create_index_online", "replace_indexes_online"]
 
 _INVALID = text(
     "SELECT EXISTS (SELECT FROM pg_index JOIN pg_class ON oid = indexrelid"  # noqa: S608
@@ -43,6 +43,63 @@ def create_index_online(
             if connection.scalar(_INVALID, {"name": name}):
                 op.drop_index(name, table, postgresql_concurrently=True)
             _build(name, table, columns, unique, condition)
+
+
+def replace_indexes_online(indexes: Mapping[str, tuple[str, Sequence[str]]]) -> None:
+    """In a revision: build indexes anew, of other columns, while others read by them and write.
+
+    By name the table and the new columns. Whatever index was there serves until the new one does.
+    As with `create_index_online` a revision does this alone, and is run again where it was killed.
+    Tables without rows take the place of all that in the transaction of the migration.
+    """
+    if op.get_context().dialect.name != "postgresql":
+        for name, (table, columns) in indexes.items():
+            _replace(name, table, columns)
+    elif op.get_context().as_sql:
+        op.execute("COMMIT")
+        for name, (table, columns) in indexes.items():
+            _replace_online(name, table, columns)
+        op.execute("BEGIN")
+    else:
+        connection = op.get_bind()
+        filled = {table for table, _ in indexes.values() if _has_rows(connection, table)}
+        for name, (table, columns) in indexes.items():
+            if table not in filled and not _stands(connection, name, table, columns):
+                _replace(name, table, columns)
+        if filled:
+            with _outside(connection):
+                for name, (table, columns) in indexes.items():
+                    if table in filled and not _stands(connection, name, table, columns):
+                        if connection.scalar(_INVALID, {"name": _next(name)}):
+                            op.drop_index(_next(name), table, postgresql_concurrently=True)
+                        _replace_online(name, table, columns)
+
+
+def _replace(name: str, table: str, columns: Sequence[str]) -> None:
+    op.drop_index(name, table)
+    op.create_index(name, table, columns)
+
+
+def _replace_online(name: str, table: str, columns: Sequence[str]) -> None:
+    _build(_next(name), table, columns, False, None)
+    op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
+    op.execute(f"ALTER INDEX {_next(name)} RENAME TO {name}")
+
+
+def _next(name: str) -> str:
+    return f"{name}_next"
+
+
+def _has_rows(connection: Connection, table: str) -> bool:
+    return bool(connection.scalar(text(f"SELECT EXISTS (SELECT FROM {table})")))  # noqa: S608
+
+
+def _stands(connection: Connection, name: str, table: str, columns: Sequence[str]) -> bool:
+    """Whether an earlier run came so far."""
+    found = {
+        index["name"]: index["column_names"] for index in inspect(connection).get_indexes(table)
+    }
+    return found.get(name) == list(columns)
 
 
 def _build(name: str, table: str, columns: Sequence[str], unique: bool, condition: object) -> None:

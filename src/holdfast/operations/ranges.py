@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Table, delete, literal_column, not_, or_, 
 from holdfast.engines.base import Engine, Row, Statement
 from holdfast.errors import SerializationFailureError
 from holdfast.repositories.base import parameter, where_equal
-from holdfast.schema.meta import TENANT
+from holdfast.schema.meta import SAVED_ORDER, TENANT
 from holdfast.schema.retention import retention_of
 from holdfast.schema.triggers import rules_of
 
@@ -139,6 +139,7 @@ def old_rows(table: Table) -> Ranges:
     """The rows before a limit that the table's retention lets go."""
     retention = retention_of(table)
     assert retention is not None  # noqa: S101 - asked for such tables only
-    key = tuple(name for name in table.info["key"] if name != retention.column)
+    saved = (SAVED_ORDER,) * (SAVED_ORDER in table.c)
+    key = tuple(name for name in (*saved, *table.info["key"]) if name != retention.column)
     where = None if retention.where is None else text(retention.where)
     return Ranges(table, (retention.column, *key), where=where, limited=True)  # type: ignore[arg-type]

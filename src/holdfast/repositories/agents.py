@@ -42,7 +42,7 @@ class LifecycleEventRepository(Protocol):
         limit: int | None = None,
         after: AgentLifecycleEvent | str | None = None,
     ) -> tuple[AgentLifecycleEvent, ...]:
-        """Newest first; equal times by id, the greatest first. ``since`` is inclusive."""
+        """Newest first; of equal times the last saved first. ``since`` is inclusive."""
 
 
 @runtime_checkable
@@ -61,7 +61,7 @@ class TaskMetricRepository(Protocol):
         limit: int | None = None,
         after: TaskMetricRecord | str | None = None,
     ) -> tuple[TaskMetricRecord, ...]:
-        """By ``completed_at``, the latest first; equal times by id, the greatest first.
+        """By ``completed_at``, the latest first; of equal times the last saved first.
 
         Both bounds are inclusive; nothing lies between an ``until`` and a ``since`` behind it.
         """
@@ -82,7 +82,7 @@ class CollaborationMetricRepository(Protocol):
         limit: int | None = None,
         after: CollaborationMetricRecord | str | None = None,
     ) -> tuple[CollaborationMetricRecord, ...]:
-        """By ``recorded_at``, the latest first; equal times by id, the greatest first.
+        """By ``recorded_at``, the latest first; of equal times the last saved first.
 
         ``since`` is inclusive.
         """
@@ -108,7 +108,7 @@ _EVENTS = AppendOnly(lifecycle_events, AgentLifecycleEvent)
 _LIST_EVENTS = EntityListing(
     "lifecycle_events.list_events",
     _EVENTS.mapper,
-    order=("timestamp", "id"),
+    order=("timestamp", "saved_order", "id"),
     descending=True,
     filters={
         "agent_id": ("agent_id", operator.eq),
@@ -148,7 +148,7 @@ _TASK_METRICS = AppendOnly(task_metrics, TaskMetricRecord)
 _QUERY_TASKS = EntityListing(
     "task_metrics.query",
     _TASK_METRICS.mapper,
-    order=("completed_at", "id"),
+    order=("completed_at", "saved_order", "id"),
     descending=True,
     filters={
         "agent_id": ("agent_id", operator.eq),
@@ -186,7 +186,7 @@ _COLLABORATION = AppendOnly(collaboration_metrics, CollaborationMetricRecord)
 _QUERY_COLLABORATION = EntityListing(
     "collaboration_metrics.query",
     _COLLABORATION.mapper,
-    order=("recorded_at", "id"),
+    order=("recorded_at", "saved_order", "id"),
     descending=True,
     filters={"agent_id": ("agent_id", operator.eq), "since": ("recorded_at", operator.ge)},
 )

@@ -36,7 +36,7 @@ class AuditRepository(Protocol):
         limit: int | None = 100,
         after: AuditEntry | str | None = None,
     ) -> tuple[AuditEntry, ...]:
-        """Newest first; equal times by id, the greatest first. Both bounds are inclusive.
+        """Newest first; of equal times the last saved first. Both bounds are inclusive.
 
         ``limit=None`` answers all. ``until`` before ``since`` is refused.
         """
@@ -57,7 +57,7 @@ _ENTRIES = AppendOnly(audit_entries, AuditEntry)
 _QUERY = EntityListing(
     "audit_entries.query",
     _ENTRIES.mapper,
-    order=("timestamp", "id"),
+    order=("timestamp", "saved_order", "id"),
     descending=True,
     filters={
         "agent_id": ("agent_id", operator.eq),

@@ -76,7 +76,7 @@ class DecisionRepository(Protocol):
         after: DecisionRecord | str | None = None,
     ) -> tuple[DecisionRecord, ...]:
         """Where the agent did the work (``executor``) or the review; by ``recorded_at``, the
-        latest first, equal times by id, the greatest first."""
+        latest first, of equal times the last saved first."""
 
 
 class DecisionRepositories(Protocol):
@@ -135,14 +135,14 @@ _BY_TASK = EntityListing(
 _BY_EXECUTOR = EntityListing(
     "decision_records.list_by_agent",
     _DECISIONS.mapper,
-    order=("recorded_at", "id"),
+    order=("recorded_at", "saved_order", "id"),
     descending=True,
     filters={"agent_id": ("executing_agent_id", operator.eq)},
 )
 _BY_REVIEWER = EntityListing(
     "decision_records.list_by_agent",
     _DECISIONS.mapper,
-    order=("recorded_at", "id"),
+    order=("recorded_at", "saved_order", "id"),
     descending=True,
     filters={"agent_id": ("reviewer_agent_id", operator.eq)},
 )

@@ -15,7 +15,8 @@ from holdfast.engines.base import Row, Statement
 from holdfast.entities import CostRecord, ProjectCostAggregate
 from holdfast.entities.base import utc_now
 from holdfast.errors import InvalidArgumentError, MalformedRowError
-from holdfast.mapping import Mapper, time_ordered_id
+from holdfast.mapping import Mapper
+from holdfast.moments import time_ordered_id
 from holdfast.repositories.base import Repository, insert, provide, select_by
 from holdfast.repositories.nanos import (
     LARGEST,
@@ -224,8 +225,10 @@ class _Totals(Records[ProjectCostAggregate]):
 
     def decode(self, owner: Repository, row: Row, *, patient: bool = True) -> ProjectCostAggregate:
         values, remainder = list(row[:-1]), row[-1]
-        if is_amount(values[self._cost]):  # else the mapper says what is wrong
-            values[self._cost] = as_amount(in_nanos(values[self._cost]) + remainder)
+        known = is_amount(values[self._cost]) and is_amount(remainder)
+        values[self._cost] = (  # which the mapper refuses, if it is not known
+            as_amount(in_nanos(values[self._cost]) + remainder) if known else None
+        )
         return super().decode(owner, values, patient=patient)
 
 

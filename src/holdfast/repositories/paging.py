@@ -36,6 +36,9 @@ from holdfast.schema.meta import TENANT
 
 __all__ = ["EntityListing", "Listing"]
 
+#: Of 64 bits, what a page begins behind that is to hold all: descending and ascending.
+_BEFORE_ALL = (2**63 - 1, -(2**63))
+
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseModel)
 
@@ -269,6 +272,18 @@ class EntityListing(Listing[E]):
 
     async def _behind(self, owner: Repository, after: Any) -> tuple[Any, ...]:
         mapper = owner._bound(self._mapper)
-        if mapper.accepts(after):
-            return mapper.encode_fields(after, self._order)
-        return await super()._behind(owner, after)
+        if not mapper.accepts(after):
+            return await super()._behind(owner, after)
+        said = tuple(name for name in self._order if name in mapper.fields)
+        given = dict(zip(said, mapper.encode_fields(after, said), strict=True))
+        if said == self._order:
+            return tuple(given.values())
+        row = await owner._session.get(
+            self.place, (owner._tenant, *mapper.encode_fields(after, self.key))
+        )
+        if row is None:
+            # Where it stood among those of its time is not known: these come again, since the other
+            # way some of them could be passed over.
+            row = [_BEFORE_ALL[not self._descending]] * len(self._order)
+        stood = dict(zip(self._order, row, strict=False))
+        return tuple(given.get(name, stood[name]) for name in self._order)

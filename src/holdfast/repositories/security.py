@@ -65,7 +65,7 @@ class SsrfViolationRepository(Protocol):
         limit: int | None = 100,
         after: SsrfViolation | str | None = None,
     ) -> tuple[SsrfViolation, ...]:
-        """Newest first; equal times by id, the greatest first. ``limit=None`` answers all."""
+        """Newest first; of equal times the last saved first. ``limit=None`` answers all."""
 
     async def update_status(
         self,
@@ -157,7 +157,7 @@ _VIOLATIONS = AppendOnly(ssrf_violations, SsrfViolation)
 _LIST_VIOLATIONS = EntityListing(
     "ssrf_violations.list_violations",
     _VIOLATIONS.mapper,
-    order=("timestamp", "id"),
+    order=("timestamp", "saved_order", "id"),
     descending=True,
     filters={"status": ("status", operator.eq)},
 )

@@ -17,6 +17,7 @@ from sqlalchemy import Table, func
 from holdfast import checks
 from holdfast.engines.base import Row, Session, Statement
 from holdfast.mapping import Mapper
+from holdfast.moments import next_moment
 from holdfast.reading import entity
 from holdfast.repositories.base import (
     Repository,
@@ -27,15 +28,16 @@ from holdfast.repositories.base import (
     update_by,
     upsert,
 )
+from holdfast.repositories.paging import EntityListing, Listing
+from holdfast.schema.meta import SAVED_ORDER
 
 __all__ = ["AppendOnly", "History", "Keyed", "Records", "Revised"]
-from holdfast.repositories.paging import EntityListing, Listing
 
 E = TypeVar("E", bound=BaseModel)
 
 
 class Records(Generic[E]):
-    """Rows of one entity."""
+    """Rows of one entity; a column made by `saved_order` is filled when a row is saved first."""
 
     def __init__(
         self,
@@ -46,7 +48,8 @@ class Records(Generic[E]):
     ) -> None:
         self.table = table
         self.name = table.name
-        self.mapper = Mapper(table, entity, derived=derived)
+        saved = {SAVED_ORDER: lambda _: next_moment()} if SAVED_ORDER in table.c else {}
+        self.mapper = Mapper(table, entity, derived={**saved, **(derived or {})})
         self.key: tuple[str, ...] = table.info["key"]
 
     async def one(self, owner: Repository, statement: Statement, *values: Any) -> E | None:
@@ -87,6 +90,7 @@ class Keyed(Records[E]):
         keep: tuple[str, ...] = (),
     ) -> None:
         super().__init__(table, entity, derived=derived)
+        keep = (*keep, SAVED_ORDER)
         self._save = upsert(f"{self.name}.save", table, self.mapper.parameters, keep=keep)
         self._get = self.by("get", *self.key)
         self._delete = delete_by(f"{self.name}.delete", table, self.key)

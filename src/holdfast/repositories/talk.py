@@ -25,7 +25,7 @@ class MessageRepository(Protocol):
     async def get_history(
         self, channel: str, *, limit: int | None = None, after: Message | str | None = None
     ) -> tuple[Message, ...]:
-        """One channel, newest first; equal times by id, the greatest first."""
+        """One channel, newest first; of equal times the last saved first."""
 
 
 class TalkRepositories(Protocol):
@@ -40,7 +40,7 @@ _MESSAGES = AppendOnly(messages, Message)
 _HISTORY = EntityListing(
     "messages.get_history",
     _MESSAGES.mapper,
-    order=("timestamp", "id"),
+    order=("timestamp", "saved_order", "id"),
     descending=True,
     filters={"channel": ("channel", operator.eq)},
 )

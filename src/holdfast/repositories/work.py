@@ -17,7 +17,7 @@ from holdfast.entities import (
     TaskStatus,
 )
 from holdfast.errors import RecordNotFoundError
-from holdfast.mapping import next_moment
+from holdfast.moments import next_moment
 from holdfast.repositories.base import (
     Repository,
     insert,

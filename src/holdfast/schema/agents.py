@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import column, extra, index, nullable, store_table
+from holdfast.schema.meta import column, extra, index, nullable, saved_order, store_table
 from holdfast.schema.retention import Retention
 from holdfast.schema.types import FLAG, INTEGER, REAL, STRING, JsonText, Timestamp
 
@@ -18,10 +18,11 @@ lifecycle_events = store_table(
     column("initiated_by", STRING),
     column("details", STRING),
     column("metadata", JsonText()),
+    saved_order(),
     extra(),
-    index("ix_lifecycle_events_timestamp", "timestamp", "id"),
-    index("ix_lifecycle_events_agent_id", "agent_id", "timestamp", "id"),
-    index("ix_lifecycle_events_event_type", "event_type", "timestamp", "id"),
+    index("ix_lifecycle_events_timestamp", "timestamp", "saved_order", "id"),
+    index("ix_lifecycle_events_agent_id", "agent_id", "timestamp", "saved_order", "id"),
+    index("ix_lifecycle_events_event_type", "event_type", "timestamp", "saved_order", "id"),
     key=("id",),
     retention=Retention("timestamp"),
 )
@@ -41,9 +42,10 @@ task_metrics = store_table(
     column("tokens_used", INTEGER),
     nullable("quality_score", REAL),
     column("complexity", STRING),
+    saved_order(),
     extra(),
-    index("ix_task_metrics_completed_at", "completed_at", "id"),
-    index("ix_task_metrics_agent_id", "agent_id", "completed_at", "id"),
+    index("ix_task_metrics_completed_at", "completed_at", "saved_order", "id"),
+    index("ix_task_metrics_agent_id", "agent_id", "completed_at", "saved_order", "id"),
     key=("id",),
     retention=Retention("completed_at"),
 )
@@ -60,9 +62,10 @@ collaboration_metrics = store_table(
     column("loop_triggered", FLAG),
     nullable("handoff_completeness", REAL),
     nullable("interaction_summary", STRING),
+    saved_order(),
     extra(),
-    index("ix_collaboration_metrics_recorded_at", "recorded_at", "id"),
-    index("ix_collaboration_metrics_agent_id", "agent_id", "recorded_at", "id"),
+    index("ix_collaboration_metrics_recorded_at", "recorded_at", "saved_order", "id"),
+    index("ix_collaboration_metrics_agent_id", "agent_id", "recorded_at", "saved_order", "id"),
     key=("id",),
     retention=Retention("recorded_at"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import column, extra, index, nullable, store_table
+from holdfast.schema.meta import column, extra, index, nullable, saved_order, store_table
 from holdfast.schema.retention import Retention
 from holdfast.schema.types import REAL, STRING, JsonText, Timestamp
 
@@ -25,12 +25,13 @@ audit_entries = store_table(
     column("evaluation_duration_ms", REAL),
     nullable("approval_id", STRING),
     column("confidence", STRING),
+    saved_order(),
     extra(),
-    index("ix_audit_entries_timestamp", "timestamp", "id"),
-    index("ix_audit_entries_agent_id", "agent_id", "timestamp", "id"),
-    index("ix_audit_entries_action_type", "action_type", "timestamp", "id"),
-    index("ix_audit_entries_verdict", "verdict", "timestamp", "id"),
-    index("ix_audit_entries_risk_level", "risk_level", "timestamp", "id"),
+    index("ix_audit_entries_timestamp", "timestamp", "saved_order", "id"),
+    index("ix_audit_entries_agent_id", "agent_id", "timestamp", "saved_order", "id"),
+    index("ix_audit_entries_action_type", "action_type", "timestamp", "saved_order", "id"),
+    index("ix_audit_entries_verdict", "verdict", "timestamp", "saved_order", "id"),
+    index("ix_audit_entries_risk_level", "risk_level", "timestamp", "saved_order", "id"),
     key=("id",),
     retention=Retention("timestamp"),
 )

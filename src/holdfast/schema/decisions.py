@@ -9,6 +9,7 @@ from holdfast.schema.meta import (
     foreign_key,
     index,
     nullable,
+    saved_order,
     store_table,
     unique,
 )
@@ -32,6 +33,7 @@ decision_records = store_table(
     nullable("risk_card", JsonText()),
     nullable("confidence_metadata", JsonText()),
     column("lens_attribution", JsonText()),
+    saved_order(),
     extra(),
     check("version", "version >= 1"),
     check("reviewer", "executing_agent_id <> reviewer_agent_id"),
@@ -41,7 +43,19 @@ decision_records = store_table(
     ),
     foreign_key("task_id", "tasks.id", ondelete="RESTRICT"),
     unique("uq_decision_records_task_id_version", "task_id", "version"),
-    index("ix_decision_records_executing_agent_id", "executing_agent_id", "recorded_at", "id"),
-    index("ix_decision_records_reviewer_agent_id", "reviewer_agent_id", "recorded_at", "id"),
+    index(
+        "ix_decision_records_executing_agent_id",
+        "executing_agent_id",
+        "recorded_at",
+        "saved_order",
+        "id",
+    ),
+    index(
+        "ix_decision_records_reviewer_agent_id",
+        "reviewer_agent_id",
+        "recorded_at",
+        "saved_order",
+        "id",
+    ),
     key=("id",),
 )

@@ -19,7 +19,7 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from holdfast.schema.retention import Retention, declare
-from holdfast.schema.types import STRING, JsonText
+from holdfast.schema.types import INTEGER, STRING, JsonText
 
 __all__ = [
     "check",
@@ -31,6 +31,7 @@ __all__ = [
     "new_metadata",
     "nullable",
     "referring",
+    "saved_order",
     "store_table",
     "token",
     "unique",
@@ -39,6 +40,7 @@ __all__ = [
 
 TENANT = "tenant"
 EXTRA = "extra"
+SAVED_ORDER = "saved_order"
 
 _TARGET = "target"
 #: By table: the tables of other metadata that refer to it.
@@ -105,6 +107,12 @@ def extra() -> Column[Any]:
     ``NULL`` where an entity without such fields was saved first.
     """
     return Column(EXTRA, JsonText(), nullable=True)
+
+
+def saved_order() -> Column[Any]:
+    """The order in which a history's records were saved, for those of one time: a moment of the
+    process that saved the record first, 0 where that did not tell."""
+    return column(SAVED_ORDER, INTEGER, default="0")
 
 
 def index(name: str, *columns: str, where: str | None = None) -> Index:

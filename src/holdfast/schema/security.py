@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, extra, index, nullable, store_table
+from holdfast.schema.meta import check, column, extra, index, nullable, saved_order, store_table
 from holdfast.schema.retention import Retention
 from holdfast.schema.types import INTEGER, REAL, STRING, Timestamp
 
@@ -39,6 +39,7 @@ ssrf_violations = store_table(
     column("status", STRING),
     nullable("resolved_by", STRING),
     nullable("resolved_at", Timestamp()),
+    saved_order(),
     extra(),
     check("port", "port BETWEEN 1 AND 65535"),
     check(
@@ -46,8 +47,8 @@ ssrf_violations = store_table(
         "(status = 'pending') = (resolved_by IS NULL)"
         " AND (status = 'pending') = (resolved_at IS NULL)",
     ),
-    index("ix_ssrf_violations_timestamp", "timestamp", "id"),
-    index("ix_ssrf_violations_status", "status", "timestamp", "id"),
+    index("ix_ssrf_violations_timestamp", "timestamp", "saved_order", "id"),
+    index("ix_ssrf_violations_status", "status", "timestamp", "saved_order", "id"),
     key=("id",),
     # One that nobody has looked at yet is work to do.
     retention=Retention("timestamp", where="status <> 'pending'"),

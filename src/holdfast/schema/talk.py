@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import column, extra, index, store_table
+from holdfast.schema.meta import column, extra, index, saved_order, store_table
 from holdfast.schema.retention import Retention
 from holdfast.schema.types import STRING, JsonText, Timestamp
 
@@ -19,9 +19,10 @@ messages = store_table(
     column("channel", STRING),
     column("parts", JsonText()),
     column("metadata", JsonText()),
+    saved_order(),
     extra(),
-    index("ix_messages_channel", "channel", "timestamp", "id"),
-    index("ix_messages_timestamp", "timestamp", "id"),
+    index("ix_messages_channel", "channel", "timestamp", "saved_order", "id"),
+    index("ix_messages_timestamp", "timestamp", "saved_order", "id"),
     key=("id",),
     retention=Retention("timestamp"),
 )

@@ -63,17 +63,19 @@ class Between:
 class Listed(Generic[E]):
     """A method that answers several records.
 
-    ``order`` names the fields it goes by, ending in the key. ``filters`` gives for each parameter
-    that selects the field it must equal, or how it bounds one; those without a default are always
-    passed, and ``always`` are other arguments. ``where`` is what the method looks at in any case.
-    ``count`` names a method that takes the same filters and answers how many there are. ``answers``
-    is what a record looks like in the list, if it is not the record itself, and ``place`` what
-    ``after`` takes instead of an entry.
+    ``order`` names the fields it goes by, ending in the key. ``saved`` is for a history: records
+    that are equal in the fields before the key stand in the order of saving. ``filters`` gives for
+    each parameter that selects the field it must equal, or how it bounds one; those without a
+    default are always passed, and ``always`` are other arguments. ``where`` is what the method
+    looks at in any case. ``count`` names a method that takes the same filters and answers how many
+    there are. ``answers`` is what a record looks like in the list, if it is not the record itself,
+    and ``place`` what ``after`` takes instead of an entry.
     """
 
     method: str
     order: tuple[str, ...]
     descending: bool = False
+    saved: bool = False
     filters: Mapping[str, str | Between] = field(default_factory=dict)
     always: Mapping[str, Any] = field(default_factory=dict)
     where: Callable[[E], bool] = lambda record: True
@@ -88,8 +90,11 @@ class Listed(Generic[E]):
         )
 
     def expected(self, records: list[E], given: Mapping[str, Any]) -> list[E]:
-        """Those of the records that the list holds, in its order."""
+        """Those of the records, which are in the order of saving, that the list holds, in its
+        order."""
         found = [record for record in records if self.passes(record, given)]
+        if self.descending:  # of equal ones, sorting keeps the order
+            found.reverse()
         return sorted(found, key=self._position, reverse=self.descending)
 
     def bound(self, parameter: str) -> Between:
@@ -97,7 +102,7 @@ class Listed(Generic[E]):
         return Between(said, operator.eq) if isinstance(said, str) else said
 
     def _position(self, record: E) -> tuple[Any, ...]:
-        values = (getattr(record, name) for name in self.order)
+        values = (getattr(record, name) for name in (self.order[:-1] if self.saved else self.order))
         return tuple(str(value) if isinstance(value, UUID) else value for value in values)
 
 

@@ -67,6 +67,7 @@ def _measured(name: str, entity: type[Any], field: str, **filters: Any) -> Subje
                 "query",
                 order=(field, "id"),
                 descending=True,
+                saved=True,
                 filters={"agent_id": "agent_id", "since": since(field), **filters},
             ),
         ),
@@ -137,6 +138,7 @@ SUBJECTS: tuple[Subject[Any], ...] = (
                 "list_events",
                 order=("timestamp", "id"),
                 descending=True,
+                saved=True,
                 filters={
                     "agent_id": "agent_id",
                     "event_type": "event_type",

@@ -94,6 +94,7 @@ SUBJECTS: tuple[Subject[Any], ...] = (
                 "query",
                 order=("timestamp", "id"),
                 descending=True,
+                saved=True,
                 filters={
                     "agent_id": "agent_id",
                     "action_type": "action_type",
@@ -125,6 +126,7 @@ SUBJECTS: tuple[Subject[Any], ...] = (
                 "list_by_agent",
                 order=("recorded_at", "id"),
                 descending=True,
+                saved=True,
                 filters={"agent_id": field},
                 always={"role": role},
             )
@@ -216,6 +218,7 @@ SUBJECTS: tuple[Subject[Any], ...] = (
                 "list_violations",
                 order=("timestamp", "id"),
                 descending=True,
+                saved=True,
                 filters={"status": "status"},
             ),
         ),

@@ -71,6 +71,7 @@ SUBJECTS: tuple[Subject[Any], ...] = (
                 "get_history",
                 order=("timestamp", "id"),
                 descending=True,
+                saved=True,
                 filters={"channel": "channel"},
             ),
         ),

@@ -91,7 +91,8 @@ async def _filled(
 ) -> ListOf:
     tenant = fresh(backend)
     made = ListOf(tenant, subject, listed)
-    await subject.put(tenant, *made.records[1::2], *made.records[::2])  # in no particular order
+    made.records = [*made.records[1::2], *made.records[::2]]  # in no particular order
+    await subject.put(tenant, *made.records)
     return made
 
 
