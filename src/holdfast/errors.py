@@ -30,14 +30,14 @@
     ├── ArtifactTooLargeError
     └── ArtifactStorageFullError
 
-``is_retryable`` says whether the same call, made again unchanged, can succeed. Messages name the
-place of a bad value, never the value of a secret, and never text of the database's ``DETAIL``. As
-text an error is one line: characters that are not printable are escaped.
+``is_retryable`` says whether the same call, made again unchanged after a pause, can succeed. A
+class has the answer for most of its errors; one that is known better, such as a password that was
+refused among failures to connect, carries its own. Messages name the place of a bad value, never
+the value of a secret, and never text of the database's ``DETAIL``. As text an error is one line:
+characters that are not printable are escaped.
 """
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 from holdfast.printable import printable
 
@@ -75,7 +75,12 @@ __all__ = [
 class PersistenceError(Exception):
     """Base of every Holdfast error."""
 
-    is_retryable: ClassVar[bool] = False
+    is_retryable: bool = False
+
+    def __init__(self, *args: object, is_retryable: bool | None = None) -> None:
+        super().__init__(*args)
+        if is_retryable is not None:
+            self.is_retryable = is_retryable
 
     def __str__(self) -> str:
         return printable(super().__str__())
@@ -244,4 +249,4 @@ def _rebuild(
     cls: type[PersistenceError], message: str, attributes: dict[str, object]
 ) -> PersistenceError:
     """Unpickle an error with keyword-only attributes (worker processes send errors home)."""
-    return cls(message, **attributes)
+    return cls(message, **attributes)  # type: ignore[arg-type]

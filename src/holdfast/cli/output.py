@@ -80,7 +80,8 @@ async def connected(
     if not new and config.missing_file is not None:
         raise PersistenceConnectionError(
             f"there is no database {config.missing_file}: look at the URL, or make it with "
-            "`holdfast migrate`"
+            "`holdfast migrate`",
+            is_retryable=False,
         )
     backend = create_backend(config, extensions=extensions)
     await backend.connect()

@@ -163,7 +163,7 @@ class TransactionSession:
 
     def _check(self) -> None:
         if self._over:
-            raise QueryError("the transaction is over: its block was left")
+            raise QueryError("the transaction is over: its block was left", is_retryable=False)
         if self._failed is not None:
             raise _failed_before(self._failed)
 
@@ -175,7 +175,8 @@ def _failed_before(error: BaseException) -> QueryError:
     kind = SerializationFailureError if isinstance(error, SerializationFailureError) else QueryError
     failed = kind(
         "a statement of this transaction failed, so nothing of it can be committed; "
-        "to survive a failure, put the statement into a nested `async with tx.transaction()`"
+        "to survive a failure, put the statement into a nested `async with tx.transaction()`",
+        is_retryable=getattr(error, "is_retryable", False),
     )
     failed.__cause__ = error
     return failed

@@ -145,7 +145,8 @@ def _delete_guarded(connection: Connection, table: Table, tenant: str) -> int:
         raise QueryError(
             f"erase_tenant: the last rows of {table.name} are kept by rules that only the owner of "
             "the table may lift: erase again as the migrator that `holdfast roles` makes, and it "
-            "goes on"
+            "goes on",
+            is_retryable=False,
         )
     with lifted(connection, table, lock_timeout=_LOCK_TIMEOUT):
         return connection.execute(delete(table).where(table.c.tenant == tenant)).rowcount

@@ -49,23 +49,27 @@ async def connect(
     return raw
 
 
-def explain(config: PostgresConfig, error: Exception, seconds: float) -> str:
-    """Why an attempt of so many seconds failed; nothing secret."""
+def explain(config: PostgresConfig, error: Exception, seconds: float) -> tuple[str, bool]:
+    """Why an attempt of so many seconds failed, nothing secret; and whether that may pass."""
     if isinstance(error, TimeoutError):
-        return f"no answer within {seconds:.3g} s"
+        return f"no answer within {seconds:.3g} s", True
     if isinstance(error, ssl.SSLError):
         # What is wrong with the server's certificate, in OpenSSL's words.
         why = getattr(error, "verify_message", None) or error.reason or type(error).__name__
-        return f"TLS failed ({why}), ssl_mode={config.effective_ssl_mode}"
+        distrusted = isinstance(error, ssl.SSLCertVerificationError)
+        return f"TLS failed ({why}), ssl_mode={config.effective_ssl_mode}", not distrusted
     if isinstance(error, asyncpg.PostgresError):
         if is_poolers_refusal(error):
-            return "a pooler refused the session's settings; pooler='none' is not true of it"
-        return str(translate(error, None))
+            why = "a pooler refused the session's settings; pooler='none' is not true of it"
+            return why, False
+        problem = translate(error, None)
+        return str(problem), problem.is_retryable
     if isinstance(error, ConnectionError) and "SSL upgrade" in str(error):  # asyncpg's own
-        return f"the server offers no TLS, which ssl_mode={config.effective_ssl_mode} demands"
+        why = f"the server offers no TLS, which ssl_mode={config.effective_ssl_mode} demands"
+        return why, False
     if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return type(error).__name__
+        return error.strerror or type(error).__name__, True
+    return type(error).__name__, isinstance(error, asyncpg.InternalClientError)
 
 
 def is_poolers_refusal(error: Exception) -> bool:
@@ -95,7 +99,8 @@ def _tls(config: PostgresConfig) -> Any:
         return _verifying(path, written, mode == "verify-full")
     except OSError as error:
         raise PersistenceConnectionError(
-            f"ssl_root_cert cannot be read: {error.strerror or type(error).__name__}"
+            f"ssl_root_cert cannot be read: {error.strerror or type(error).__name__}",
+            is_retryable=False,
         ) from error
 
 

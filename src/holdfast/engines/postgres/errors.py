@@ -92,6 +92,13 @@ ERRORS: dict[str, tuple[type[PersistenceError], str]] = {
     "XX": (QueryError, "an internal error of the server"),
 }
 
+#: What may pass by itself, by SQLSTATE or class; and what of these classes does not. What fails for
+#: any other reason fails again: the schema, the role or the statement has to change.
+_PASSING = frozenset(
+    {"08", "25006", "25P03", "25P04", "26", "40", "53", "55006", "55P03", "57", "58", "72", "XX"}
+)
+_LASTING = frozenset({"53400", "57P04", "58P01", "58P02", "XX001", "XX002"})
+
 #: The server's function that refuses a row which a policy does not allow: its SQLSTATE is also that
 #: of a missing privilege, and its text is in the server's language.
 _POLICY_CHECK = "ExecWithCheckOptions"
@@ -144,7 +151,7 @@ def translate(error: BaseException, statement: Statement | None) -> PersistenceE
         )
     if isinstance(error, TimeoutError):
         return PersistenceConnectionError(f"{where}the server did not answer in time")
-    return QueryError(f"{where}{type(error).__name__}")
+    return QueryError(f"{where}{type(error).__name__}", is_retryable=False)
 
 
 def _is_argument(error: BaseException) -> bool:
@@ -160,7 +167,8 @@ def _from_server(
     if getattr(error, "server_source_function", None) == _POLICY_CHECK:
         return TenantIsolationError(f"{where}row-level security refused a row of another tenant")
     cls, text = ERRORS.get(state) or ERRORS.get(state[:2]) or (QueryError, "the statement failed")
-    return cls(f"{where}{text} (SQLSTATE {state})")
+    passing = not {state, state[:2]}.isdisjoint(_PASSING) and state not in _LASTING
+    return cls(f"{where}{text} (SQLSTATE {state})", is_retryable=cls.is_retryable and passing)
 
 
 def _constraint(error: asyncpg.PostgresError, state: str, statement: Statement) -> PersistenceError:

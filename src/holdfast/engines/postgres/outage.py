@@ -115,7 +115,7 @@ class Outage:
         """The last failure, for one more caller; ``None`` without an outage."""
         if self.since is None:
             return None
-        error = PersistenceConnectionError(str(self._error))
+        error = PersistenceConnectionError(str(self._error), is_retryable=self._error.is_retryable)
         error.__cause__ = self._error
         return error
 

@@ -77,6 +77,11 @@ ERRORS: dict[str, tuple[type[PersistenceError], str]] = {
     "SQLITE_ERROR": (QueryError, "the statement failed; is the schema migrated?"),
 }
 
+#: What may pass by itself. What fails for any other reason fails again: the file, its directory,
+#: the schema or the statement has to change.
+_PASSING = ("SQLITE_ABORT", "SQLITE_BUSY", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_LOCKED",
+            "SQLITE_NOMEM", "SQLITE_PROTOCOL", "SQLITE_SCHEMA")  # fmt: skip
+
 _COLUMNS = re.compile(r"UNIQUE constraint failed: (.+)")
 _INDEX = re.compile(r"UNIQUE constraint failed: index '(.+)'")
 _CHECK = re.compile(r"CHECK constraint failed: (.+)")
@@ -98,18 +103,21 @@ def translate(error: BaseException, statement: Statement | None) -> PersistenceE
         cls, text = ERRORS["SQLITE_CORRUPT"]
         return cls(f"{where}{text}")
     if not isinstance(error, sqlite3.Error):
-        return QueryError(f"{where}{type(error).__name__}")
+        return QueryError(f"{where}{type(error).__name__}", is_retryable=False)
     name = getattr(error, "sqlite_errorname", None) or ""
     if name.startswith("SQLITE_CONSTRAINT") and statement is not None:
         return _constraint(name, str(error), statement)
     if isinstance(error, sqlite3.ProgrammingError) and not name:
         return InvalidArgumentError(f"{where}the driver refused an argument's type")
     if not name and "decode to UTF-8" in str(error):  # the driver's own: one row, others are fine
-        return QueryError(f"{where}a stored text is damaged: it is not UTF-8")
+        text = "a stored text is damaged: it is not UTF-8"
+        return QueryError(f"{where}{text}", is_retryable=False)
     for known, (cls, text) in ERRORS.items():
         if name == known or name.startswith(f"{known}_"):
-            return cls(f"{where}{text} ({name})")
-    return QueryError(f"{where}the statement failed ({name or type(error).__name__})")
+            passing = cls.is_retryable and known in _PASSING
+            return cls(f"{where}{text} ({name})", is_retryable=passing)
+    why = name or type(error).__name__
+    return QueryError(f"{where}the statement failed ({why})", is_retryable=False)
 
 
 def is_broken(error: BaseException) -> bool:

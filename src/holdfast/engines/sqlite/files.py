@@ -72,14 +72,16 @@ class Database:
             ) from error
         if not there:
             raise PersistenceConnectionError(
-                f"the directory of the database file does not exist: {self.path.parent}"
+                f"the directory of the database file does not exist: {self.path.parent}",
+                is_retryable=False,
             )
         kind = self.file_system
         if self.is_remote and not self.config.allow_network_filesystem:
             raise PersistenceConnectionError(
                 f"{self.path} lies on a network file system ({kind}), where SQLite's locks do not "
                 "hold and committed data can be lost. Use a local disk or PostgreSQL; "
-                "allow_network_filesystem=True insists"
+                "allow_network_filesystem=True insists",
+                is_retryable=False,
             )
         self._check_names()
 
