@@ -50,5 +50,5 @@ async def put(repositories: Any, *keys: str, value: str = "v") -> None:
 
 
 def engine_of(backend: PersistenceBackend) -> Engine:
-    engine: Engine = backend._core.engine  # type: ignore[attr-defined]
+    engine: Engine = backend._core.engine._engine  # type: ignore[attr-defined]
     return engine

@@ -12,6 +12,7 @@ import pytest
 from holdfast import Change, PersistenceBackend, create_backend
 from holdfast.testing import PostgresCluster
 from holdfast.testing.databases import connected
+from holdfast.testing.suite.base import apart
 
 from .conftest import brief, nothing_comes, put, take
 
@@ -57,9 +58,9 @@ async def test_who_commits_late_is_waited_for(
     async with backend.watch(backend.settings) as changes, Naive(postgres_url) as naive:
         async with backend.transaction() as tx:
             await put(tx, "late")
-            await put(backend, "early")
+            await apart(put(backend, "early"))
             await naive.look()
-            await nothing_comes(changes)
+            await apart(nothing_comes(changes))
         await naive.look()
         found = await take(changes, 2)
     assert brief(found) == [("insert", "late"), ("insert", "early")]
@@ -100,8 +101,8 @@ async def test_a_watch_begins_after_what_is_under_way(backend: PersistenceBacken
     async with backend.transaction() as tx:
         await put(tx, "before")
         changes = backend.watch(backend.settings)
-        beginning = asyncio.create_task(changes.__aenter__())
-        await put(backend, "meanwhile")
+        beginning = apart(changes.__aenter__())
+        await apart(put(backend, "meanwhile"))
         await asyncio.sleep(0.2)
         await put(tx, "before")
     await beginning
@@ -120,23 +121,27 @@ async def test_rolled_back_numbers_are_not_waited_for(backend: PersistenceBacken
                 async with tx.transaction() as inner:
                     await put(inner, "undone")
                     raise RuntimeError
-            await put(backend, "other")
+            await apart(put(backend, "other"))
             # Nothing of the log is held any more, though the transaction goes on.
-            assert brief(await take(changes, 1, seconds=3)) == [("insert", "other")]
+            assert brief(await apart(take(changes, 1, seconds=3))) == [("insert", "other")]
         await put(backend, "end")
         assert brief(await take(changes, 1)) == [("insert", "end")]
 
 
 async def test_others_writes_are_not_waited_for(backend: PersistenceBackend) -> None:
     """A long transaction that changes nothing that is recorded holds nobody up."""
+
+    async def watch_and_write() -> None:
+        async with backend.watch(backend.settings) as changes:
+            await put(backend, "a")
+            assert brief(await take(changes, 1, seconds=3)) == [("insert", "a")]
+
     await backend.tasks.claim("nobody")
     async with backend.transaction() as tx:
         await tx.heartbeats.get("x")
         await tx.messages.get_history("x")
         await tx.tasks.claim("ada")
-        async with backend.watch(backend.settings) as changes:
-            await put(backend, "a")
-            assert brief(await take(changes, 1, seconds=3)) == [("insert", "a")]
+        await apart(watch_and_write())
 
 
 async def test_a_watch_outlives_the_server(caplog: pytest.LogCaptureFixture) -> None:

@@ -23,6 +23,7 @@ from holdfast.schema import recorders
 from holdfast.schema.meta import column, new_metadata, store_table
 from holdfast.schema.types import STRING, Timestamp
 from holdfast.testing.databases import connected
+from holdfast.testing.suite.base import apart
 
 from .conftest import brief, engine_of, put, take
 
@@ -48,8 +49,8 @@ async def test_statements_that_touch_nothing_hold_nobody_up(postgres_url: str) -
         await backend.record_changes(backend.settings, backend.tasks)
         async with backend.watch(backend.settings) as changes, backend.transaction() as tx:
             assert await tx.tasks.claim("nobody") is None
-            await put(backend, "a")
-            assert brief(await take(changes, 1, seconds=3)) == [("insert", "a")]
+            await apart(put(backend, "a"))
+            assert brief(await apart(take(changes, 1, seconds=3))) == [("insert", "a")]
 
 
 async def test_every_tenant_gets_its_note(backend: PersistenceBackend) -> None:

@@ -11,6 +11,7 @@ from holdfast import PersistenceBackend, QueryError, SerializationFailureError, 
 from holdfast.backend.transaction import Transaction
 from holdfast.engines.repeating import ATTEMPTS
 from holdfast.engines.transactions import TransactionSession
+from holdfast.testing.suite.base import apart
 
 from ..conformance.test_work import task
 
@@ -143,9 +144,7 @@ async def test_a_repository_runs_its_own_transactions_again(postgres_url: str) -
     async with backend.transaction() as tx:
         await tx.settings.set("n", "b", "first", "now")
         # It has "a" and waits for "b". Who has waited longer for what we then want is the victim.
-        saving = asyncio.ensure_future(
-            backend.settings.set_many([("n", key, "second", "now") for key in keys])
-        )
+        saving = apart(backend.settings.set_many([("n", key, "second", "now") for key in keys]))
         await asyncio.sleep(0.3)
         await tx.settings.set("n", "a", "first", "now")
     assert await saving

@@ -28,6 +28,7 @@ from holdfast import (
 )
 from holdfast.engines.base import CHUNK
 from holdfast.engines.sqlite.engine import SQLiteEngine
+from holdfast.testing.suite.base import apart
 
 from ..conformance.test_work import task
 
@@ -45,7 +46,7 @@ async def opened(path: Path | str, **options: Any) -> AsyncIterator[SQLitePersis
 
 
 def engine_of(backend: Any) -> SQLiteEngine:
-    engine: SQLiteEngine = backend._core.engine
+    engine: SQLiteEngine = backend._core.engine._engine
     return engine
 
 
@@ -375,6 +376,10 @@ async def test_a_database_in_memory_leaves_nothing(monkeypatch: pytest.MonkeyPat
 # -- the one writer -------------------------------------------------------------------------------
 
 
+async def nothing(_: object) -> None:
+    pass
+
+
 async def test_who_waits_for_the_writer_is_told_in_time(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     async with opened(tmp_path / "org.db", pool_timeout_seconds=0.3) as backend:
@@ -382,19 +387,18 @@ async def test_who_waits_for_the_writer_is_told_in_time(tmp_path: Path) -> None:
             await tx.tasks.save(task("held"))
             begun = loop.time()
             waiting = [
-                asyncio.ensure_future(backend.tasks.save(task("t1"))),
-                asyncio.ensure_future(backend.tasks.save(task("t2"))),
-                asyncio.ensure_future(backend.set_setting("k", "v")),
-                asyncio.ensure_future(backend.tasks.delete("t")),
+                apart(backend.tasks.save(task("t1"))),
+                apart(backend.tasks.save(task("t2"))),
+                apart(backend.set_setting("k", "v")),
+                apart(backend.tasks.delete("t")),
             ]
             for call in waiting:
                 with pytest.raises(PoolTimeoutError, match="has the writer"):
                     await call
             with pytest.raises(PoolTimeoutError, match="no turn on the SQLite writer"):
-                async with backend.transaction():
-                    pass
+                await apart(backend.atomically(nothing))
             assert loop.time() - begun < 3 * 0.3 + 0.3
-            assert await backend.tasks.count_tasks() == 0  # readers do not wait
+            assert await apart(backend.tasks.count_tasks()) == 0  # readers do not wait
         assert await backend.tasks.count_tasks() == 1
         await backend.tasks.save(task("t1"))
         assert await backend.tasks.count_tasks() == 2

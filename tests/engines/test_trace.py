@@ -30,6 +30,7 @@ from holdfast import (
     create_backend,
 )
 from holdfast.engines.figures import BOUNDS, EngineStats, Histogram, RetryStats, StatementStats
+from holdfast.testing.suite.base import apart
 
 from .. import forked
 
@@ -159,7 +160,7 @@ async def test_a_cancelled_caller_is_no_failure(backend: PersistenceBackend) -> 
     async with backend.transaction() as tx:
         await tx.tasks.save(task("one"))
         # Nothing of the save has begun on either engine when its caller is cancelled.
-        saving = asyncio.create_task(backend.tasks.save(task("two")))
+        saving = apart(backend.tasks.save(task("two")))
         await asyncio.sleep(0)
         saving.cancel()
         with pytest.raises(asyncio.CancelledError):

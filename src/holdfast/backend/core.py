@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -17,6 +16,7 @@ from sqlalchemy import Table, bindparam, func, select
 from holdfast import changes, checks, migrations
 from holdfast.backend.protocol import (
     ExtensionStatus,
+    Health,
     PersistenceBackend,
     Status,
     TableStatus,
@@ -25,9 +25,11 @@ from holdfast.backend.transaction import Transaction
 from holdfast.binding import Models
 from holdfast.changes import Watch
 from holdfast.engines.base import Engine, EngineStats, Isolation, Session, Statement
+from holdfast.engines.home import Turn, not_connected
 from holdfast.errors import (
     InvalidArgumentError,
     PersistenceConnectionError,
+    PersistenceError,
     TenantIsolationError,
 )
 from holdfast.extending.extension import Extension
@@ -46,10 +48,6 @@ logger = logging.getLogger("holdfast")
 _SYSTEM = "_system"
 
 
-class _NotConnectedError(PersistenceConnectionError, AttributeError):
-    """Also an `AttributeError`: `hasattr`, and with it ``isinstance`` against a protocol, asks."""
-
-
 @dataclass(slots=True)
 class Core:
     """What the views of all tenants share."""
@@ -57,7 +55,9 @@ class Core:
     engine: Engine
     models: Models | None = None
     extensions: tuple[Extension, ...] = ()
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: Whether `connect` refuses a schema that is not this code's.
+    schema_required: bool = False
+    turn: Turn = field(default_factory=Turn)
     connected: bool = False
     #: Grows with every connection, so that views notice that their repositories are stale.
     connection: int = 0
@@ -93,21 +93,40 @@ class Backend(PersistenceBackend):
 
     async def connect(self) -> None:
         core = self._core
-        async with core.lock:
-            if not core.connected:
-                await core.engine.connect()
-                core.connected = True
-                core.connection += 1
+        async with core.turn.held():
+            if core.connected:
+                return
+            await core.engine.connect()
+            try:
+                await self._look_at_schema()
+            except BaseException:
+                await self._close()
+                raise
+            core.connected = True
+            core.connection += 1
+
+    async def _look_at_schema(self) -> None:
+        core = self._core
+        why = await migrations.why_not_current(core.engine, core.chains)
+        if why and core.schema_required:
+            raise PersistenceConnectionError(
+                f"schema_check is 'required', but {why}", is_retryable=False
+            )
+        if why:
+            logger.warning("connected, but %s", why, extra={"engine": core.engine.name})
 
     async def disconnect(self) -> None:
         core = self._core
-        async with core.lock:
+        async with core.turn.held():
             if core.connected:
                 core.connected = False
-                try:
-                    await core.engine.close()
-                except Exception:
-                    logger.warning("closing the engine failed", exc_info=True)
+                await self._close()
+
+    async def _close(self) -> None:
+        try:
+            await self._core.engine.close()
+        except Exception:
+            logger.warning("closing the engine failed", exc_info=True)
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -122,10 +141,27 @@ class Backend(PersistenceBackend):
         await self.disconnect()
 
     async def health_check(self) -> bool:
-        return self._core.connected and await self._core.engine.ping()
+        if not self._core.connected:
+            return False
+        try:
+            return await self._core.engine.ping()
+        except PersistenceError:  # it was disconnected meanwhile, or is another loop's
+            return False
+
+    async def health(self) -> Health:
+        core = self._core
+        if not core.connected:
+            return Health(ok=False, reason=str(not_connected()))
+        try:
+            if not await core.engine.ping():
+                return Health(ok=False, reason="the database does not answer in time")
+            why = await migrations.why_not_current(core.engine, core.chains)
+        except PersistenceError as error:
+            return Health(ok=False, reason=str(error))
+        return Health(ok=not why, reason=why)
 
     async def migrate(self) -> None:
-        async with self._core.lock:
+        async with self._core.turn.held():
             await migrations.migrate(self._engine(), self._core.chains)
 
     def get_db(self) -> Any:
@@ -151,7 +187,7 @@ class Backend(PersistenceBackend):
         return self._tenant
 
     def for_tenant(self, tenant: str) -> PersistenceBackend:
-        return Backend(self._core, tenant)
+        return View(self._core, tenant)
 
     @asynccontextmanager
     async def _transaction(self, isolation: Isolation) -> AsyncIterator[Transaction]:
@@ -220,7 +256,7 @@ class Backend(PersistenceBackend):
 
     async def downgrade(self, revision: str, *, extension: str | None = None) -> None:
         chain, chains = self._core.chain(extension), self._core.chains
-        async with self._core.lock:
+        async with self._core.turn.held():
             later = chains[chains.index(chain) + 1 :]
             await migrations.downgrade(self._engine(), revision, chain, later=later)
 
@@ -251,17 +287,31 @@ class Backend(PersistenceBackend):
 
     def _engine(self) -> Engine:
         if not self._core.connected:
-            raise _NotConnectedError("the backend is not connected: await backend.connect()")
+            raise not_connected()
         return self._core.engine
 
     def repository(self, kind: type[R]) -> R:
-        engine = self._engine()
         if self._made_on != self._core.connection:
             self._made.clear()
             self._made_on = self._core.connection
         if kind not in self._made:
-            self._made[kind] = self._core.make(kind, engine, self._tenant)
+            self._made[kind] = self._core.make(kind, self._core.engine, self._tenant)
         return cast("R", self._made[kind])
+
+
+class View(Backend):
+    """Another tenant's records through a backend's connections, which stay the backend's own."""
+
+    async def connect(self) -> None:
+        if not self._core.connected:
+            raise PersistenceConnectionError(
+                "a tenant's view does not connect the backend it was made from: connect that, or "
+                "make a backend of the tenant's own with create_backend(..., tenant=...)",
+                is_retryable=False,
+            )
+
+    async def disconnect(self) -> None:
+        """Do nothing: the other tenants' calls go on."""
 
 
 def _checked(isolation: Isolation) -> Isolation:

@@ -14,7 +14,7 @@ from holdfast.config.models import EngineConfig
 from holdfast.engines.base import Engine
 from holdfast.engines.sqlite.engine import SQLiteEngine
 from holdfast.engines.telemetry import Attributes
-from holdfast.engines.trace import traced
+from holdfast.engines.traced import traced
 from holdfast.errors import PersistenceConnectionError
 from holdfast.extending.extension import Extension, attached
 
@@ -35,9 +35,10 @@ class _EngineBackend(Backend):
         identity: Attributes | None = None,
     ) -> None:
         models = Models(entities) if entities else None
-        slow_seconds = (config or EngineConfig()).slow_statement_seconds
-        watched = traced(engine, slow_seconds, identity or {"db.system.name": engine.name})
-        super().__init__(Core(watched, models, attached(extensions)), tenant)
+        config = config or EngineConfig()
+        watched = traced(engine, config, identity or {"db.system.name": engine.name})
+        core = Core(watched, models, attached(extensions), config.schema_check == "required")
+        super().__init__(core, tenant)
 
 
 class SQLitePersistenceBackend(_EngineBackend):

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from holdfast.backend.transaction import Transaction
 from holdfast.changes import Watch
@@ -14,7 +15,7 @@ from holdfast.engines.base import EngineStats, Isolation
 from holdfast.operations import Operations
 from holdfast.repositories import Repositories
 
-__all__ = ["ExtensionStatus", "PersistenceBackend", "Status", "TableStatus"]
+__all__ = ["ExtensionStatus", "Health", "PersistenceBackend", "Status", "TableStatus"]
 
 T = TypeVar("T")
 
@@ -39,6 +40,17 @@ class ExtensionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a backend is ready for work, and if not, why and what to do; true if it is."""
+
+    ok: bool
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What `holdfast status` shows."""
 
@@ -57,7 +69,14 @@ class PersistenceBackend(Repositories, Protocol):
     """One database, seen by one tenant. Made disconnected by `create_backend`."""
 
     async def connect(self) -> None:
-        """Open the database; idempotent; does not migrate. `PersistenceConnectionError`."""
+        """Open the database; idempotent; does not migrate. `PersistenceConnectionError`.
+
+        A schema that is absent, older or newer than this code's is a warning in the log, or with
+        ``schema_check="required"`` an error. Repositories may be taken before; their calls, and all
+        others, then raise `PersistenceConnectionError`, as they do after `disconnect`.
+
+        On a view of `for_tenant` nothing is opened: an error unless its backend is connected.
+        """
 
     async def disconnect(self) -> None:
         """Refuse what comes, finish what was accepted, and close; safe when not connected.
@@ -65,10 +84,34 @@ class PersistenceBackend(Repositories, Protocol):
         Calls and open transactions are waited for up to ``drain_timeout_seconds``, then ended: a
         write in flight gets `OutcomeUnknownError`, everything else `PersistenceConnectionError`.
         Raises nothing; cancelled, it ends them at once, closes all the same and is cancelled then.
+
+        May be called on another event loop than `connect`, whether that one runs in another thread
+        or is gone; then the backend can be connected on this one. On a view of `for_tenant` nothing
+        is closed.
         """
 
+    async def __aenter__(self) -> Self:
+        """`connect`, and answer the backend."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """`disconnect`."""
+
     async def health_check(self) -> bool:
-        """Whether the database answers within the pool's deadline; never raises."""
+        """Whether the database answers within the pool's deadline; never raises.
+
+        Says nothing about the schema: see `health`.
+        """
+
+    async def health(self) -> Health:
+        """Whether the database answers and its schema is this code's, with the reason if not.
+
+        Never raises. Costs two short reads.
+        """
 
     async def migrate(self) -> None:
         """Bring the schema to the newest revision; safe from many processes at once.
@@ -102,7 +145,13 @@ class PersistenceBackend(Repositories, Protocol):
     def tenant(self) -> str: ...
 
     def for_tenant(self, tenant: str) -> PersistenceBackend:
-        """A view of another tenant's records that shares this backend's connections."""
+        """A view of another tenant's records that shares this backend's connections.
+
+        It is usable while this backend is connected, and after each reconnection. It opens and
+        closes nothing: `connect` and ``async with`` only make sure that the backend is connected,
+        `disconnect` does nothing. What concerns the whole database (`migrate`, `health`, `status`,
+        `operations`) does so on a view, too.
+        """
 
     def transaction(
         self, *, isolation: Isolation = "read committed"
@@ -112,6 +161,10 @@ class PersistenceBackend(Repositories, Protocol):
         Leaving by an exception rolls back. After a statement failed, the transaction can only be
         left: put what may fail into ``async with tx.transaction()``, a savepoint. On SQLite a
         transaction holds the only writer, so keep it short.
+
+        Inside the block, whatever goes to the database through this backend or its views instead of
+        ``tx`` is refused with `QueryError`, also in tasks that were made inside: it would not be
+        part of the transaction. Other backends may be used.
 
         ``isolation`` is the least it has; on SQLite all are serializable. Above ``"read
         committed"``, PostgreSQL ends a transaction with `SerializationFailureError`, also on

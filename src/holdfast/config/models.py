@@ -100,6 +100,11 @@ class EngineConfig(Config):
     slow_statement_seconds: float = Field(default=1.0, ge=0)
     """Statements that take longer are logged and kept in `stats`; 0: none are."""
 
+    schema_check: Literal["warn", "required"] = "warn"
+    """What `connect` does about a schema that is absent, older or newer than this code's: a warning
+    in the log, or ``required``: `PersistenceConnectionError`. Whatever migrates must not require
+    it."""
+
 
 class SQLiteConfig(EngineConfig):
     """A database in one file, or in memory with ``path=":memory:"``."""

@@ -163,7 +163,14 @@ class Engine(Session, Upkeep, Protocol):
         """Open what is needed to answer; on failure nothing stays open."""
 
     async def close(self) -> None:
-        """Finish what was accepted, then close; never raises."""
+        """Finish what was accepted, then close; never raises. On the loop of `connect`."""
+
+    async def abandon(self) -> None:
+        """Close as well as can be done from another loop, that of `connect` being gone or stuck.
+
+        What was handed to a thread or a server is finished; those who wait for it are told if their
+        loop runs again. Afterwards the engine can be connected anew. Never raises.
+        """
 
     async def ping(self) -> bool:
         """Whether the database answers within the pool's deadline."""

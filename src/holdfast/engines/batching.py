@@ -14,6 +14,7 @@ from typing import Any
 
 from holdfast.engines.base import BatchStats, Statement
 from holdfast.engines.home import Home
+from holdfast.engines.waiting import WAITS, waited
 from holdfast.errors import OutcomeUnknownError, PersistenceConnectionError, PoolTimeoutError
 
 __all__ = ["Batcher", "Request"]
@@ -25,7 +26,7 @@ _MANY_GROUPS = 1_000
 class Request:
     """One caller's statement on its way; answered exactly once, after its commit."""
 
-    __slots__ = ("arguments", "future", "kind", "queued_at", "statement")
+    __slots__ = ("arguments", "future", "kind", "queued_at", "statement", "waits")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Request:
         self.kind = kind
         self.future = future
         self.queued_at = queued_at
+        self.waits = WAITS.get()
 
     def succeed(self, value: Any) -> None:
         if not self.future.done():
@@ -113,7 +115,7 @@ class Batcher:
         """Queue a request; the future is its answer. Cancelling it only ends the wait."""
         self._home.check()
         if self._closed:
-            raise PersistenceConnectionError("the backend is disconnecting")
+            raise PersistenceConnectionError("the backend is disconnecting", is_retryable=False)
         loop = self._loop
         request = Request(statement, arguments, kind, loop.create_future(), loop.time())
         key = self._group(request)
@@ -133,7 +135,7 @@ class Batcher:
         """
         self._home.check()
         if self._closed:
-            raise PersistenceConnectionError("the backend is disconnecting")
+            raise PersistenceConnectionError("the backend is disconnecting", is_retryable=False)
         group = self._groups.get(key) or self._new_group(key)
         if group.queue or group.in_flight or group.latest > 1:
             return False
@@ -195,6 +197,7 @@ class Batcher:
             self._ready.append(group)
         group.latest = len(batch)
         self.stats.count(len(batch))
+        self._count_waits(batch)
         try:
             await self._flush(batch)
         except BaseException as error:
@@ -206,6 +209,15 @@ class Batcher:
             group.in_flight -= 1
             if group.queue and group not in self._ready:
                 self._ready.append(group)
+
+    def _count_waits(self, batch: list[Request]) -> None:
+        """From here on the lane works for these calls."""
+        now = self._loop.time()
+        for request in batch:
+            WAITS.set(request.waits)
+            waited(now - request.queued_at)
+        if len(batch) > 1:
+            WAITS.set([wait for request in batch for wait in request.waits])
 
     def _take(self, group: _Group) -> list[Request]:
         batch: list[Request] = []

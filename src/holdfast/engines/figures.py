@@ -140,6 +140,8 @@ class SlowStatement:
     at: datetime
     tenant: str | None
     """``None`` for a transaction and for what concerns all tenants."""
+    waited: float = 0.0
+    """Seconds of these before it was sent: in a queue, for a connection, for the writer."""
 
 
 @dataclass(slots=True)

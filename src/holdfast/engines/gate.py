@@ -31,7 +31,7 @@ class Gate:
 
     def __enter__(self) -> None:
         if self._shut:
-            raise PersistenceConnectionError("the backend is disconnecting")
+            raise PersistenceConnectionError("the backend is disconnecting", is_retryable=False)
         self._inside += 1
 
     def __exit__(
@@ -43,6 +43,10 @@ class Gate:
         self._inside -= 1
         if self._shut and not self._inside:
             self._empty.set()
+
+    def shut(self) -> None:
+        """Refuse who comes, and wait for nobody; from any thread."""
+        self._shut = True
 
     async def see_out(
         self,

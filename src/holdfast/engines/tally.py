@@ -18,6 +18,7 @@ from holdfast.engines.compiler import tenant_of
 from holdfast.engines.figures import BOUNDS, Histogram, SlowStatement, StatementStats
 from holdfast.engines.telemetry import Telemetry
 from holdfast.engines.transactions import Kind
+from holdfast.engines.waiting import WAITS, Wait
 
 __all__ = ["Tally"]
 
@@ -55,12 +56,14 @@ class Tally:
         """Await ``work``, and see how it goes. On the path of every call, so it makes nothing."""
         telemetry = self.telemetry
         span = None if telemetry is None else telemetry.begin(statement)
+        wait = Wait()
+        WAITS.set((wait,))
         begun = perf_counter()
         try:
             value = await work
         except BaseException as error:
             seconds = perf_counter() - begun
-            self.failed(statement.name, seconds, error, statement, arguments)
+            self.failed(statement.name, seconds, error, statement, arguments, wait=wait)
             if telemetry is not None:
                 telemetry.end(span, statement, seconds, error)
             raise
@@ -76,7 +79,8 @@ class Tally:
             commits.counts[bisect_left(BOUNDS, seconds)] += 1
             commits.seconds += seconds
         if seconds >= self._slow_seconds:
-            self._log(statement.name, seconds, statement, arguments, rows=_rows(kind, value))
+            facts = {"rows": _rows(kind, value)}
+            self._log(statement.name, seconds, wait.seconds, statement, arguments, facts)
         if telemetry is not None:
             telemetry.end(span, statement, seconds, None)
         return value
@@ -87,6 +91,8 @@ class Tally:
         seconds: float,
         statement: Statement | None = None,
         arguments: tuple[Any, ...] = (),
+        *,
+        wait: Wait | None = None,
         **facts: Any,
     ) -> StatementStats:
         figures = self._statements.setdefault(name, StatementStats())
@@ -94,7 +100,8 @@ class Tally:
         figures.seconds += seconds
         figures.longest = max(figures.longest, seconds)
         if seconds >= self._slow_seconds:
-            self._log(name, seconds, statement, arguments, **facts)
+            waited = 0.0 if wait is None else wait.seconds
+            self._log(name, seconds, waited, statement, arguments, facts)
         return figures
 
     def failed(
@@ -104,9 +111,11 @@ class Tally:
         error: BaseException,
         statement: Statement | None = None,
         arguments: tuple[Any, ...] = (),
+        *,
+        wait: Wait | None = None,
     ) -> None:
         kind = type(error).__name__
-        figures = self.done(name, seconds, statement, arguments, error=kind)
+        figures = self.done(name, seconds, statement, arguments, wait=wait, error=kind)
         if isinstance(error, CancelledError):
             self._cancelled += 1
         else:
@@ -133,13 +142,14 @@ class Tally:
         self,
         name: str,
         seconds: float,
+        waited: float,
         statement: Statement | None,
         arguments: tuple[Any, ...],
-        **facts: Any,
+        facts: dict[str, Any],
     ) -> None:
         tenant = None if statement is None else _tenant(statement, arguments)
         self._slow += 1
-        self._slowest.append(SlowStatement(name, seconds, datetime.now(UTC), tenant))
+        self._slowest.append(SlowStatement(name, seconds, datetime.now(UTC), tenant, waited))
         # When everything is slow, writing about it must not make it slower.
         if perf_counter() >= self._second + 1:
             self._second, self._lines = perf_counter(), 0
@@ -147,10 +157,11 @@ class Tally:
         if self._lines > LINES:
             self._unlogged += 1
             return
-        facts |= {"statement": name, "seconds": seconds, "tenant": tenant}
+        facts |= {"statement": name, "seconds": seconds, "waited": waited, "tenant": tenant}
         facts["unlogged"], self._unlogged = self._unlogged or None, 0
         extra = {fact: value for fact, value in facts.items() if value is not None}
-        logger.warning("%s took %.3f s", name, seconds, extra=extra)
+        text = "%s took %.3f s, %.3f s of it waiting to be sent"
+        logger.warning(text, name, seconds, waited, extra=extra)
 
 
 def _tenant(statement: Statement, arguments: tuple[Any, ...]) -> str | None:

@@ -16,6 +16,7 @@ from sqlalchemy import Delete, Insert, Update
 
 from holdfast.engines.base import Statement
 from holdfast.engines.figures import EngineStats
+from holdfast.errors import PersistenceConnectionError
 
 try:
     from opentelemetry import metrics, trace
@@ -158,8 +159,9 @@ class _Instruments:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
             sums: dict[tuple[str, str], int] = {}
             for source in tuple(self.sources):
-                # On a thread of the reader: what the loop changes meanwhile is seen next time.
-                with contextlib.suppress(RuntimeError):
+                # On a thread of the reader: what the loop changes meanwhile is seen next time, and
+                # an engine that was just closed has nothing to show.
+                with contextlib.suppress(RuntimeError, PersistenceConnectionError):
                     for state, value in look(source.stats()).items():
                         key = (source.pool_name, state)
                         sums[key] = sums.get(key, 0) + value

@@ -7,36 +7,35 @@ caller waits: for a turn, for the company in a batch and for retries as well.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
-from functools import partial
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+    nullcontext,
+)
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from holdfast.engines.base import (
-    Engine,
-    EngineStats,
-    Isolation,
     Row,
     Session,
     Statement,
     TransactionScope,
 )
 from holdfast.engines.figures import Histogram
+from holdfast.engines.inside import INSIDE
 from holdfast.engines.tally import Tally
-from holdfast.engines.telemetry import Attributes, listening
 from holdfast.engines.transactions import Kind
+from holdfast.engines.waiting import WAITS, Wait
 from holdfast.engines.widths import check_widths
 
-if TYPE_CHECKING:
-    from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import TracerProvider
-
-__all__ = ["TracedEngine", "traced"]
+__all__ = ["TracedSession"]
 
 T = TypeVar("T")
 
 
-class _TracedSession:
+class TracedSession:
     """A session whose statements are watched."""
 
     _block_name = "transaction"
@@ -51,26 +50,41 @@ class _TracedSession:
         """What is not a statement is the inner one's own."""
         return getattr(self.__dict__["_inner"], name)
 
+    def _check(self, what: str) -> None:
+        """Refuse a call that must not be made from where this code runs."""
+
+    def _inside(self) -> AbstractContextManager[None]:
+        """What runs within a block of this session."""
+        return nullcontext()
+
     # Not `async`: one coroutine less on the way of every call.
 
     def get(
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> Coroutine[Any, Any, Row | None]:
+        if INSIDE.get() is not None:
+            self._check(statement.name)
         work = self._inner.get(statement, arguments)
         return self._tally.call(statement, arguments, Kind.GET, None, work)
 
     def fetch(
         self, statement: Statement, arguments: tuple[Any, ...], *, at_most: int
     ) -> Coroutine[Any, Any, Sequence[Row]]:
+        if INSIDE.get() is not None:
+            self._check(statement.name)
         work = self._inner.fetch(statement, arguments, at_most=at_most)
         return self._tally.call(statement, arguments, Kind.FETCH, None, work)
 
     def write(self, statement: Statement, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, None]:
+        if INSIDE.get() is not None:
+            self._check(statement.name)
         check_widths(statement, arguments)
         work = self._inner.write(statement, arguments)
         return self._tally.call(statement, arguments, Kind.WRITE, self._commits, work)
 
     def execute(self, statement: Statement, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, int]:
+        if INSIDE.get() is not None:
+            self._check(statement.name)
         check_widths(statement, arguments)
         work = self._inner.execute(statement, arguments)
         return self._tally.call(statement, arguments, Kind.EXECUTE, self._commits, work)
@@ -78,6 +92,8 @@ class _TracedSession:
     def returning(
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> Coroutine[Any, Any, Sequence[Row]]:
+        if INSIDE.get() is not None:
+            self._check(statement.name)
         check_widths(statement, arguments)
         work = self._inner.returning(statement, arguments)
         return self._tally.call(statement, arguments, Kind.RETURNING, self._commits, work)
@@ -87,6 +103,7 @@ class _TracedSession:
     ) -> AsyncIterator[Sequence[Row]]:
         """Timed from the first piece that is asked for to the end, the reader's own time with it:
         for so long it keeps its snapshot."""
+        self._check(statement.name)
         tally, count = self._tally, 0
         span = None if tally.telemetry is None else tally.telemetry.begin(statement)
         problem: BaseException | None = None
@@ -116,7 +133,10 @@ class _TracedSession:
     async def _attempt(self, run: Any, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
         """Its statements are watched one by one, its attempts as one block."""
         tally, name = self._tally, self._block_name
+        self._check(name)
         raised: BaseException | None = None
+        wait = Wait()
+        WAITS.set((wait,))
         begun = left = perf_counter()
         inner: _TracedTransaction | None = None
 
@@ -124,7 +144,8 @@ class _TracedSession:
             nonlocal raised, left, inner
             inner = _TracedTransaction(session, tally)
             try:
-                value = await work(cast("TransactionScope", inner))
+                with self._inside():
+                    value = await work(cast("TransactionScope", inner))
             except BaseException as error:
                 raised = error
                 raise
@@ -137,12 +158,12 @@ class _TracedSession:
             except BaseException as error:
                 seconds = perf_counter() - begun
                 if error is raised:
-                    tally.done(name, seconds)
+                    tally.done(name, seconds, wait=wait)
                 else:
-                    tally.failed(name, seconds, error)
+                    tally.failed(name, seconds, error, wait=wait)
                 raise
             ended = perf_counter()
-            tally.done(name, ended - begun)
+            tally.done(name, ended - begun, wait=wait)
             if self._commits is not None and not (inner and inner.abandoned):
                 self._commits.observe(ended - left)
             return value
@@ -156,31 +177,35 @@ class _TracedSession:
     ) -> AsyncIterator[TransactionScope]:
         """What fails inside a block was counted there; its own failures are those of its ends."""
         tally = self._tally
+        self._check(name)
+        wait = Wait()
+        WAITS.set((wait,))
         span = nullcontext() if tally.telemetry is None else tally.telemetry.block(name)
         with span:
             begun = left = perf_counter()
-            inside = False
+            within = False
             try:
                 async with scope as session:
                     inner = _TracedTransaction(session, tally)
-                    inside = True
-                    yield cast("TransactionScope", inner)
-                    inside = False
+                    within = True
+                    with self._inside():
+                        yield cast("TransactionScope", inner)
+                    within = False
                     left = perf_counter()
             except BaseException as error:
                 seconds = perf_counter() - begun
-                if inside:
-                    tally.done(name, seconds)
+                if within:
+                    tally.done(name, seconds, wait=wait)
                 else:
-                    tally.failed(name, seconds, error)
+                    tally.failed(name, seconds, error, wait=wait)
                 raise
             ended = perf_counter()
-            tally.done(name, ended - begun)
+            tally.done(name, ended - begun, wait=wait)
             if self._commits is not None and not inner.abandoned:
                 self._commits.observe(ended - left)
 
 
-class _TracedTransaction(_TracedSession):
+class _TracedTransaction(TracedSession):
     """A `TransactionScope`; inside it nothing is durable yet."""
 
     _block_name = "savepoint"
@@ -192,67 +217,3 @@ class _TracedTransaction(_TracedSession):
     def abandon(self) -> None:
         self.abandoned = True
         self._inner.abandon()
-
-
-class TracedEngine(_TracedSession):
-    """An engine whose statements are watched; everything else it does itself."""
-
-    def __init__(
-        self,
-        inner: Engine,
-        *,
-        slow_seconds: float,
-        identity: Attributes,
-        tracers: TracerProvider | None = None,
-        meters: MeterProvider | None = None,
-    ) -> None:
-        self._slow_seconds = slow_seconds
-        self._identity = identity
-        self._providers = (tracers, meters)
-        #: In metrics, made up as the conventions want it.
-        self.pool_name = _pool_name(identity)
-        tally = Tally(slow_seconds, None)
-        super().__init__(inner, tally, tally.commits)
-
-    async def connect(self) -> None:
-        await self._inner.connect()
-        telemetry = listening(self._identity, *self._providers)
-        self._tally = Tally(self._slow_seconds, telemetry)
-        self._commits = self._tally.commits
-        if telemetry is not None:
-            telemetry.attach(self)
-
-    async def close(self) -> None:
-        if self._tally.telemetry is not None:
-            self._tally.telemetry.detach(self)
-        await self._inner.close()
-
-    async def atomically(
-        self,
-        work: Callable[[TransactionScope], Awaitable[T]],
-        *,
-        isolation: Isolation = "read committed",
-    ) -> T:
-        return await self._attempt(partial(self._inner.atomically, isolation=isolation), work)
-
-    def transaction(
-        self, *, isolation: Isolation = "read committed"
-    ) -> AbstractAsyncContextManager[TransactionScope]:
-        return self._block(self._block_name, self._inner.transaction(isolation=isolation))
-
-    def snapshot(self) -> AbstractAsyncContextManager[TransactionScope]:
-        return self._block("snapshot", self._inner.snapshot())
-
-    def stats(self) -> EngineStats:
-        return self._tally.added_to(self._inner.stats())
-
-
-def traced(engine: Engine, slow_seconds: float, identity: Attributes) -> Engine:
-    """The engine, watched. ``identity`` says by OpenTelemetry's attributes which database it is."""
-    return cast("Engine", TracedEngine(engine, slow_seconds=slow_seconds, identity=identity))
-
-
-def _pool_name(identity: Attributes) -> str:
-    server = [str(identity[k]) for k in ("server.address", "server.port") if k in identity]
-    database = [str(identity[k]) for k in ("db.namespace",) if k in identity]
-    return "/".join([":".join(server)] * bool(server) + database) or str(identity["db.system.name"])

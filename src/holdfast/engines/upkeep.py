@@ -32,6 +32,9 @@ class Finding:
 class Upkeep(Protocol):
     """The part of an engine that the application's own calls never need."""
 
+    async def look_up(self, table: str, column: str) -> str | None:
+        """The text in a table that has one row; ``None`` without the row, or without the table."""
+
     async def backup(self, target: Path, tables: Sequence[str]) -> Mapping[str, int]:
         """Copy the whole database, as it is at one moment, into a new file.
 

@@ -12,6 +12,7 @@ from holdfast.migrations.runner import (
     history,
     migrate,
     migration_sql,
+    why_not_current,
 )
 from holdfast.migrations.writing import generate, write_revision
 
@@ -28,5 +29,6 @@ __all__ = [
     "history",
     "migrate",
     "migration_sql",
+    "why_not_current",
     "write_revision",
 ]

@@ -64,15 +64,34 @@ class Chain:
 
     def stands_at_head(self, connection: Connection) -> bool:
         """Whether there is nothing to do; `SchemaTooNewError` if only newer code knows."""
-        revision, head = self.revision(connection), self.head()
-        if revision is not None and revision not in {step.revision for step in self.history()}:
-            what = "the database is" if self is HOLDFAST else "its tables are"
-            raise SchemaTooNewError(
-                f"{self.place}{what} at revision {revision}, which this {self.name.capitalize()} "
-                f"does not know (its newest is {head}): migrated by a newer release. Upgrade "
-                f"{self.name.capitalize()}, or downgrade the database with that release"
-            )
-        return revision == head
+        revision = self.revision(connection)
+        if why := self.too_new(revision):
+            raise SchemaTooNewError(why)
+        return revision == self.head()
+
+    def too_new(self, revision: str | None) -> str:
+        """What to say of a revision that only newer code knows; empty of every other one."""
+        if revision is None or revision in {step.revision for step in self.history()}:
+            return ""
+        what = "the database is" if self is HOLDFAST else "its tables are"
+        return (
+            f"{self.place}{what} at revision {revision}, which this {self.name.capitalize()} "
+            f"does not know (its newest is {self.head()}): migrated by a newer release. Upgrade "
+            f"{self.name.capitalize()}, or downgrade the database with that release"
+        )
+
+    def why_not_current(self, revision: str | None) -> str:
+        """Why this code cannot be sure of a database at ``revision``, and the way out; or empty."""
+        head = self.head()
+        if revision == head:
+            return ""
+        if too_new := self.too_new(revision):
+            return too_new
+        what = "the schema is" if self is HOLDFAST else "its tables are"
+        there = (
+            f"at revision {revision}, older than this code's {head}" if revision else "not there"
+        )
+        return f"{self.place}{what} {there}: run `holdfast migrate`, or await backend.migrate()"
 
     def config(self, **attributes: Any) -> Config:
         """What Alembic's commands want; ``attributes`` are for `holdfast.migrations.env`."""

@@ -20,7 +20,16 @@ from holdfast.schema import policies
 from holdfast.schema.recorders import is_recorder, kept
 from holdfast.schema.triggers import TRIGGERS, existing
 
-__all__ = ["check", "current", "downgrade", "head", "history", "migrate", "migration_sql"]
+__all__ = [
+    "check",
+    "current",
+    "downgrade",
+    "head",
+    "history",
+    "migrate",
+    "migration_sql",
+    "why_not_current",
+]
 
 T = TypeVar("T")
 
@@ -91,6 +100,22 @@ async def downgrade(
 async def current(engine: Engine, chain: Chain = HOLDFAST) -> str | None:
     """The database's revision; ``None`` before the first migration."""
     return await run(engine, chain.revision)
+
+
+async def why_not_current(engine: Engine, chains: Chains = (HOLDFAST,)) -> str:
+    """Why the schema is not what this code works with, and the way out; empty if it is.
+
+    Two short reads on a connection of the pool, none of its own: for every `connect`.
+    """
+    reasons = []
+    for chain in chains:
+        try:
+            revision = await engine.look_up(chain.version_table, "version_num")
+        except PersistenceError as error:
+            reasons.append(f"{chain.place}the schema's revision cannot be read: {error}")
+        else:
+            reasons.append(chain.why_not_current(revision))
+    return "; ".join(filter(None, reasons))
 
 
 async def check(engine: Engine, chains: Chains = (HOLDFAST,)) -> Sequence[str]:

@@ -11,20 +11,23 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
 from holdfast.config import PostgresConfig
+from holdfast.engines.home import disconnected
 from holdfast.engines.postgres.attempt import (
     connect,
     explain,
     forget_frames,
     is_poolers_refusal,
 )
+from holdfast.engines.postgres.sockets import sever
 from holdfast.errors import PersistenceConnectionError
 
-__all__ = ["Known", "PooledConnection", "open_connection"]
+__all__ = ["Known", "Opened", "PooledConnection", "open_connection"]
 
 Place: TypeAlias = tuple[str, int]
 Raw: TypeAlias = "asyncpg.Connection[Any]"
@@ -90,6 +93,29 @@ class PooledConnection:
         self.raw.terminate()
 
 
+class Opened:
+    """The connections of one engine, however they are used, until it is abandoned."""
+
+    def __init__(self) -> None:
+        self.abandoned = False
+        self._raws: WeakSet[Raw] = WeakSet()
+
+    def add(self, raw: Raw) -> None:
+        self._raws.add(raw)
+        self.check()
+
+    def check(self) -> None:
+        if self.abandoned:
+            self.sever()
+            raise disconnected()
+
+    def sever(self) -> None:
+        """End them all, from any thread, and see to it that no other one is opened."""
+        self.abandoned = True
+        for raw in list(self._raws):
+            sever(raw)
+
+
 @dataclass(slots=True)
 class Known:
     """What the connections of one configuration have found out, for the next ones to begin with."""
@@ -100,9 +126,10 @@ class Known:
     poolers: set[Place] = field(default_factory=set)
     #: Whether the last connection that needed a session met a pooler instead.
     sessionless: bool = False
+    opened: Opened = field(default_factory=Opened)
 
 
-class _PassedOverError(Exception):
+class PassedOverError(Exception):
     """A server that answers and is not what is looked for."""
 
 
@@ -129,10 +156,12 @@ async def open_connection(
     session = direct if session is None else session
     bounded = not direct if bounded is None else bounded
     known = Known() if known is None else known
+    known.opened.check()
     places, mode = _places(config, known, direct)
     now = asyncio.get_running_loop().time
     deadline = now() + config.connect_timeout_seconds
     failures: list[str] = []
+    may_pass = False
     for number, place in enumerate(places):
         share = (deadline - now()) / (len(places) - number)
         try:
@@ -148,10 +177,12 @@ async def open_connection(
             raise
         except Exception as error:
             forget_frames(error)
-            cause, passed_over = error, isinstance(error, _PassedOverError)
-            why = str(error) if passed_over else explain(config, error, share)
+            cause, passed_over = error, isinstance(error, PassedOverError)
+            why, passes = (str(error), True) if passed_over else explain(config, error, share)
             failures.append(f"{_text(place)}/{config.database}: {why}")
+            may_pass = may_pass or passes
         else:
+            known.opened.add(raw)
             known.last = place
             if session:
                 known.sessionless = pooled
@@ -160,7 +191,7 @@ async def open_connection(
                 raise _no_session(config, place)
             return raw
     raise PersistenceConnectionError(
-        f"cannot connect to PostgreSQL at {'; '.join(failures)}"
+        f"cannot connect to PostgreSQL at {'; '.join(failures)}", is_retryable=may_pass
     ) from cause
 
 
@@ -168,7 +199,7 @@ async def _take(raw: Raw, look: Callable[[Raw], Awaitable[str]]) -> None:
     try:
         why = await look(raw)
         if why:
-            raise _PassedOverError(why)
+            raise PassedOverError(why)
     except BaseException:
         raw.terminate()
         raise
@@ -195,7 +226,8 @@ async def _open(
         if config.synchronous_commit == "off":
             raise PersistenceConnectionError(
                 f"synchronous_commit='off' does not pass the pooler at {_text(place)}: leave it "
-                "'on' here and set it on the database role"
+                "'on' here and set it on the database role",
+                is_retryable=False,
             )
         raw = await connect(config, place, _settings(config), statement_cache_size=0)
         await _look(config, raw, shared=True)
@@ -233,7 +265,7 @@ async def _look(config: PostgresConfig, raw: Raw, *, shared: bool | None) -> boo
             if shared is None:
                 shared = row[0] != raw.get_server_pid()
         if config.needs_primary and read_only:
-            raise _PassedOverError("it refuses writes, as a standby does")
+            raise PassedOverError("it refuses writes, as a standby does")
     except BaseException:
         raw.terminate()
         raise
@@ -260,7 +292,8 @@ def _no_session(config: PostgresConfig, place: Place) -> PersistenceConnectionEr
     way_out = "set direct_host to" if config.direct_host is None else "direct_host must name"
     return PersistenceConnectionError(
         f"{_text(place)} is a pooler in transaction mode, and migrations, backups and watching "
-        f"need a session of their own: {way_out} the server behind it"
+        f"need a session of their own: {way_out} the server behind it",
+        is_retryable=False,
     )
 
 

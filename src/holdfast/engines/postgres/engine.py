@@ -69,11 +69,12 @@ class PostgresEngine(PostgresUpkeep):
     def __init__(self, config: PostgresConfig) -> None:
         self._given = self._config = config
         self._known = Known()
-        self._owned: set[asyncio.Task[Any]] = set()
-        self._followers: set[Follower] = set()
 
     async def connect(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._known = Known(self._known.last, self._known.poolers)
+        self._owned: set[asyncio.Task[Any]] = set()
+        self._followers: set[Follower] = set()
         self._replicas: Replicas | None = None
         self._acknowledged = Acknowledged()
         self._timelines = Timelines(
@@ -92,14 +93,20 @@ class PostgresEngine(PostgresUpkeep):
         if self._config.replicas:
             position = Position(self._ask, lambda: self._runner.commits)
             self._replicas = Replicas(
-                self._config, self._runner, position, lambda: self._timelines.current
-            )
+                self._config, self._runner, position, lambda: self._timelines.current,
+                self._known.opened,
+            )  # fmt: skip
         self._gate = Gate()
 
     async def close(self) -> None:
         for follower in self._followers:
             follower.stop()
         await self._gate.see_out(self._config.drain_timeout_seconds, self._finish, self._end)
+
+    async def abandon(self) -> None:
+        self._gate.shut()
+        self._pool.shut()
+        self._known.opened.sever()
 
     async def _finish(self) -> None:
         await self._batches.close()
@@ -290,6 +297,14 @@ class PostgresEngine(PostgresUpkeep):
             "version": version.split()[0],
             "database": f"{config.host}:{config.port}/{config.database}",
         }
+
+    async def look_up(self, table: str, column: str) -> str | None:
+        there = await self._ask(
+            "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            f" WHERE c.relname = '{table}' AND n.nspname = current_schema()"
+        )
+        rows = await self._ask(f"SELECT {column} FROM {table}") if there else ()  # noqa: S608
+        return rows[0][0] if rows else None
 
     async def table_bytes(self) -> Mapping[str, int | None]:
         rows = await self._ask(

@@ -35,6 +35,7 @@ import asyncpg
 
 from holdfast.config import PostgresConfig
 from holdfast.engines.base import CHUNK, QUIET_SECONDS, Log, Row, Statement
+from holdfast.engines.home import disconnected
 from holdfast.engines.postgres.connection import Known, PooledConnection, open_connection
 from holdfast.engines.postgres.errors import translate
 from holdfast.engines.postgres.runner import Runner
@@ -113,8 +114,8 @@ class Follower:
                 step = await self._look(await self._listening())
             except (PersistenceConnectionError, QueryTimeoutError) as error:
                 self._drop()
-                if self._stopped:
-                    raise PersistenceConnectionError("the backend was disconnected") from error
+                if self._stopped or self._known.opened.abandoned:
+                    raise disconnected() from error
                 if self._known.sessionless:
                     raise  # no waiting mends that
                 if away == _AWAY[0]:
@@ -186,7 +187,7 @@ class Follower:
     async def _listening(self) -> PooledConnection:
         """The connection. What was committed before it listened, the next look finds."""
         if self._stopped:
-            raise PersistenceConnectionError("the backend was disconnected")
+            raise disconnected()
         if self._connection is None:
             raw = await open_connection(self._config, self._known, direct=True, bounded=True)
             self._connection = PooledConnection(raw, float("inf"), keep=2)
@@ -199,7 +200,7 @@ class Follower:
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
                 raise translate(error, None) from error
             if self._stopped:
-                raise PersistenceConnectionError("the backend was disconnected")
+                raise disconnected()
         return self._connection
 
     def _wake(self, *_: Any) -> None:

@@ -18,10 +18,11 @@ import asyncpg
 
 from holdfast.config import PostgresConfig
 from holdfast.engines.base import PoolStats
-from holdfast.engines.home import Home
+from holdfast.engines.home import Home, disconnected
 from holdfast.engines.postgres.callers import Callers
 from holdfast.engines.postgres.connection import PooledConnection, open_connection
 from holdfast.engines.postgres.outage import Outage
+from holdfast.engines.waiting import waited
 from holdfast.errors import PersistenceConnectionError, PoolTimeoutError
 
 __all__ = ["Pool"]
@@ -78,7 +79,7 @@ class Pool:
         """
         self._home.check()
         if self._closed:
-            raise PersistenceConnectionError("the backend is disconnecting")
+            raise PersistenceConnectionError("the backend is disconnecting", is_retryable=False)
         now = self._loop.time()
         while self._idle:
             connection = self._idle[-1]
@@ -126,7 +127,7 @@ class Pool:
         self._closed = True
         if self._alarm is not None:
             self._alarm.cancel()
-        self._callers.tell(lambda: PersistenceConnectionError("the backend was disconnected"))
+        self._callers.tell(disconnected)
         idle, self._idle = self._idle, []
         for connection in idle:
             self._own(self._close(connection))
@@ -137,6 +138,10 @@ class Pool:
                 task.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    def shut(self) -> None:
+        """Lend none any more, and open none; from any thread."""
+        self._closed = True
 
     @property
     def closed(self) -> bool:
@@ -183,6 +188,8 @@ class Pool:
             raise PoolTimeoutError(
                 f"no connection within {self._loop.time() - begun:.3g} s: {self.describe_busy()}"
             ) from None
+        finally:
+            waited(self._loop.time() - begun)
 
     def _hand_over(self, connection: PooledConnection) -> None:
         if self._callers.serve(connection):

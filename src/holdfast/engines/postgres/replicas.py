@@ -19,7 +19,12 @@ import asyncpg
 
 from holdfast.config import PostgresConfig
 from holdfast.engines.base import ReplicaStats, Row, Statement
-from holdfast.engines.postgres.connection import PooledConnection, open_connection
+from holdfast.engines.postgres.connection import (
+    Known,
+    Opened,
+    PooledConnection,
+    open_connection,
+)
 from holdfast.engines.postgres.link import ConnectionLink
 from holdfast.engines.postgres.pool import Pool
 from holdfast.engines.postgres.position import Position
@@ -61,7 +66,12 @@ class _Replica:
     """One server, kept at hand for as long as it follows the primary."""
 
     def __init__(
-        self, config: PostgresConfig, place: str, runner: Runner, home: Callable[[], History | None]
+        self,
+        config: PostgresConfig,
+        place: str,
+        runner: Runner,
+        home: Callable[[], History | None],
+        opened: Opened,
     ) -> None:
         host, port = config.place(place)
         self._name = f"{host}:{port}"
@@ -74,6 +84,7 @@ class _Replica:
         )  # fmt: skip
         self._runner = runner
         self._home = home
+        self._known = Known(opened=opened)
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._lapsed = False
@@ -95,7 +106,7 @@ class _Replica:
 
     async def keep(self) -> None:
         pause = _FIRST_PAUSE
-        while True:
+        while not self._known.opened.abandoned:
             begun = self._loop.time()
             try:
                 await self._serve()
@@ -152,7 +163,7 @@ class _Replica:
             row = await (await raw.prepare(_LOOK, name="")).fetchrow()
             return "" if row is None else self._refusal(raw, *row)
 
-        return await open_connection(config, look=look)
+        return await open_connection(config, self._known, look=look)
 
     def _refusal(
         self, raw: asyncpg.Connection[Any], standby: bool, cluster: str, timelines: list[int | None]
@@ -204,13 +215,16 @@ class Replicas:
         runner: Runner,
         position: Position,
         home: Callable[[], History | None],
+        opened: Opened,
     ) -> None:
         self.stats = ReplicaStats()
         self.position = position
         self._runner = runner
         self._patience = config.replica_wait_seconds
         self._loop = asyncio.get_running_loop()
-        self._replicas = [_Replica(config, place, runner, home) for place in config.replicas]
+        self._replicas = [
+            _Replica(config, place, runner, home, opened) for place in config.replicas
+        ]
         self._owned: set[asyncio.Task[Any]] = set()
         self._keepers = [self._loop.create_task(replica.keep()) for replica in self._replicas]
 

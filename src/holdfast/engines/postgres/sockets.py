@@ -1,13 +1,15 @@
-"""What the operating system does about peers that fell silent, without a query of ours."""
+"""What the operating system does for a connection without a query of ours, or an event loop."""
 
 from __future__ import annotations
 
+import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
 
-__all__ = ["watch_peer"]
+__all__ = ["sever", "watch_peer"]
 
 #: An idle connection is asked by the kernel after so long, again so often, and so many times.
 IDLE_SECONDS, AGAIN_SECONDS, TIMES = 30, 5, 3
@@ -38,3 +40,28 @@ def watch_peer(raw: asyncpg.Connection[Any]) -> None:
         option = getattr(socket, name, None)
         if option is not None:
             peer.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def sever(raw: asyncpg.Connection[Any]) -> None:
+    """End a connection from another event loop: the server hears of it at once.
+
+    A loop that runs sees the end, and cleans up. For one that is stopped or closed it is done here.
+    """
+    loop = getattr(raw, "_loop", None)
+    transport = getattr(raw, "_transport", None)
+    peer = transport.get_extra_info("socket") if transport is not None else None
+    if loop is None or peer is None or raw.is_closed():
+        return
+    with suppress(OSError), socket.socket(fileno=os.dup(peer.fileno())) as same:
+        same.shutdown(socket.SHUT_RDWR)
+    if loop.is_running():
+        return
+    with suppress(RuntimeError):  # the loop is closed: nothing can be scheduled on it
+        raw.terminate()
+    if loop.is_closed():
+        # What the loop would have called. Under TLS it is the transport below that has the socket.
+        below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None) or transport
+        lost = getattr(below, "_call_connection_lost", None)
+        if lost is not None:
+            with suppress(RuntimeError):
+                lost(None)

@@ -27,10 +27,10 @@ from holdfast.engines.base import (
 from holdfast.engines.batching import Batcher, Request
 from holdfast.engines.compiler import Compiler
 from holdfast.engines.gate import Gate
-from holdfast.engines.home import Home
+from holdfast.engines.home import Home, disconnected
 from holdfast.engines.repeating import in_transaction, repeat
 from holdfast.engines.sqlite.checkpoint import RETRY_SECONDS
-from holdfast.engines.sqlite.errors import translate
+from holdfast.engines.sqlite.errors import cannot_open, translate
 from holdfast.engines.sqlite.files import Database
 from holdfast.engines.sqlite.follow import follow
 from holdfast.engines.sqlite.inspection import bytes_of_tables
@@ -43,7 +43,8 @@ from holdfast.engines.sqlite.upkeep import SQLiteUpkeep
 from holdfast.engines.sqlite.wrapping import for_sqlalchemy
 from holdfast.engines.sqlite.writer import Call, Writer, insist
 from holdfast.engines.transactions import Kind, begin_on, transaction_on
-from holdfast.errors import PersistenceConnectionError, PersistenceError, PoolTimeoutError
+from holdfast.engines.waiting import waited
+from holdfast.errors import PersistenceError, PoolTimeoutError
 
 __all__ = ["SQLiteEngine"]
 
@@ -63,11 +64,11 @@ class SQLiteEngine(SQLiteUpkeep):
         self._database = Database(config)
         self._compile = Compiler(sqlite.dialect(paramstyle="qmark"))
         self._patience = config.pool_timeout_seconds
-        self._owned: set[asyncio.Task[Any]] = set()
-        self._threads = Threads(self._owned)
 
     async def connect(self) -> None:
         database = self._database
+        self._owned: set[asyncio.Task[Any]] = set()
+        self._threads = Threads(self._owned)
         try:
             database.check()
             self._mark = HighWaterMark(
@@ -85,11 +86,7 @@ class SQLiteEngine(SQLiteUpkeep):
             await self._threads.stop()
             database.discard()
             if isinstance(error, sqlite3.Error):
-                problem = translate(error, None)
-                kind = type(problem)
-                if not isinstance(problem, PersistenceConnectionError):
-                    kind = PersistenceConnectionError
-                raise kind(f"cannot open {self._config.path}: {problem}") from error
+                raise cannot_open(self._config.path, error) from error
             raise
         self._home = Home()
         self._gate = Gate()
@@ -110,6 +107,12 @@ class SQLiteEngine(SQLiteUpkeep):
 
     async def close(self) -> None:
         await self._gate.see_out(self._config.drain_timeout_seconds, self._finish, self._end)
+
+    async def abandon(self) -> None:
+        self._gate.shut()
+        if await self._threads.abandon(self._config.drain_timeout_seconds):
+            self._mark.close()
+            self._database.discard()
 
     async def _finish(self) -> None:
         await self._writes.close()
@@ -306,7 +309,8 @@ class SQLiteEngine(SQLiteUpkeep):
         self._home.check()
         turn = self._turn
         if self._gate.cut.is_set():
-            raise PersistenceConnectionError("the backend was disconnected")
+            raise disconnected()
+        begun = self._home.loop.time()
         wait = asyncio.timeout(self._patience)
         self._waits.add(wait)
         try:
@@ -314,12 +318,13 @@ class SQLiteEngine(SQLiteUpkeep):
                 await turn.acquire()
         except TimeoutError:
             if self._gate.cut.is_set():
-                raise PersistenceConnectionError("the backend was disconnected") from None
+                raise disconnected() from None
             raise PoolTimeoutError(
                 f"no turn on the SQLite writer within {self._patience:g} s: {self._why_busy()}"
             ) from None
         finally:
             self._waits.discard(wait)
+            waited(self._home.loop.time() - begun)
         return turn
 
     def _give_turn(self, turn: asyncio.Lock) -> None:
@@ -358,13 +363,17 @@ class SQLiteEngine(SQLiteUpkeep):
                 request.fail(problem)
 
     async def _flush_reads(self, batch: list[Request]) -> None:
-        thread = self._threads.idle.pop()
+        self._home.check()
+        idle = self._threads.idle
+        if not idle:  # only after the last of them was stopped
+            raise disconnected()
+        thread = idle.pop()
         try:
             outcomes = await thread.run(
                 lambda connection: read_batch(connection, self._database, self._compile, batch)
             )
         finally:
-            self._threads.idle.append(thread)
+            idle.append(thread)
         for request, (value, problem) in zip(batch, outcomes, strict=True):
             if problem is None:
                 request.succeed(value)

@@ -25,7 +25,7 @@ from holdfast.errors import (
 )
 from holdfast.schema.meta import TENANT, referring, token
 
-__all__ = ["ERRORS", "is_broken", "translate"]
+__all__ = ["ERRORS", "cannot_open", "is_broken", "translate"]
 
 _RESTORE = "stop writing, keep a copy of the file and its -wal, and restore the latest backup"
 _FAILED = (
@@ -118,6 +118,14 @@ def translate(error: BaseException, statement: Statement | None) -> PersistenceE
             return cls(f"{where}{text} ({name})", is_retryable=passing)
     why = name or type(error).__name__
     return QueryError(f"{where}the statement failed ({why})", is_retryable=False)
+
+
+def cannot_open(path: str, error: sqlite3.Error) -> PersistenceConnectionError:
+    """What `connect` raises for a driver's error; the caller chains it with ``from``."""
+    problem = translate(error, None)
+    connecting = isinstance(problem, PersistenceConnectionError)
+    kind = type(problem) if connecting else PersistenceConnectionError
+    return kind(f"cannot open {path}: {problem}", is_retryable=problem.is_retryable)
 
 
 def is_broken(error: BaseException) -> bool:

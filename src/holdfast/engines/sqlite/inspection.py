@@ -15,7 +15,7 @@ from holdfast.engines.sqlite.files import Database
 from holdfast.engines.sqlite.plain import beside
 from holdfast.engines.upkeep import Finding
 
-__all__ = ["bytes_of_tables", "inspect"]
+__all__ = ["bytes_of_tables", "inspect", "only_text"]
 
 _MIB = 1024 * 1024
 #: Releases that repaired the loss of committed rows when a connection checkpoints while another
@@ -174,6 +174,14 @@ def _contents(connection: sqlite3.Connection, thorough: bool) -> Iterator[Findin
         )
     else:
         yield Finding("ok", "contents", "structure and references hold")
+
+
+def only_text(connection: sqlite3.Connection, table: str, column: str) -> str | None:
+    """Of a table with one row; ``None`` without it, or without the table."""
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchall():
+        return None
+    rows = connection.execute(f"SELECT {column} FROM {table}").fetchall()  # noqa: S608
+    return rows[0][0] if rows else None
 
 
 def bytes_of_tables(connection: sqlite3.Connection) -> Mapping[str, int | None]:

@@ -7,9 +7,10 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from holdfast.engines.home import disconnected
 from holdfast.errors import PersistenceConnectionError
 
 __all__ = ["ConnectionThread"]
@@ -32,7 +33,7 @@ class ConnectionThread:
         self._connect = connect
         self._inbox: SimpleQueue[_Work | None] = SimpleQueue()
         self._connection: sqlite3.Connection | None = None
-        self._working = self._refusing = self._stopped = False
+        self._working = self._refusing = self._stopped = self._over = False
         self._loop = asyncio.get_running_loop()
         # A daemon: a program that forgets to disconnect must still be able to end. What was
         # acknowledged is committed, so nothing is lost by it.
@@ -48,9 +49,11 @@ class ConnectionThread:
     def run(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self._loop.create_future()
         if self._stopped:
-            _settle(future, None, _gone())
+            _settle(future, None, disconnected())
         else:
             self._inbox.put((work, future))
+            if self._over:  # it was abandoned just now
+                _settle(future, None, disconnected())
         return future
 
     def renew(self) -> sqlite3.Connection:
@@ -66,12 +69,23 @@ class ConnectionThread:
 
     async def stop(self) -> None:
         """Finish what was given, close the connection and end the thread."""
-        self._inbox.put(None)
-        self._stopped = True
+        self.leave()
         if self._thread.ident is not None:
             while not self._ended.done():
                 await asyncio.wait([self._ended], timeout=_INTERRUPT_SECONDS)
                 self._interrupt()
+
+    def leave(self) -> None:
+        """Take nothing more, and let the thread end when it has finished what was given.
+
+        From any thread; `alive` tells when.
+        """
+        self._stopped = True
+        self._inbox.put(None)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
 
     def refuse(self) -> None:
         """Interrupt the statement that runs, and run nothing more."""
@@ -98,7 +112,7 @@ class ConnectionThread:
                 work, future = item
                 try:
                     if self._refusing:
-                        raise _gone()
+                        raise disconnected()
                     self._working = True
                     value = work(self._connection or self.renew())
                 except BaseException as error:
@@ -118,15 +132,19 @@ class ConnectionThread:
                 with contextlib.suppress(sqlite3.Error, MemoryError):
                     connection.execute("SELECT 1").close()
                 connection.close()
+            self._over = True
+            self._leave_nobody_waiting()
             self._answer(self._ended, None, None)
+
+    def _leave_nobody_waiting(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                if (item := self._inbox.get_nowait()) is not None:
+                    self._answer(item[1], None, disconnected())
 
     def _answer(self, future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
             self._loop.call_soon_threadsafe(_settle, future, value, error)
-
-
-def _gone() -> PersistenceConnectionError:
-    return PersistenceConnectionError("the backend was disconnected")
 
 
 def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:

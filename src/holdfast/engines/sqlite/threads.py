@@ -7,10 +7,14 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+from holdfast.engines.home import until
 from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.transactions import own
 
 __all__ = ["Threads"]
+
+#: How long a thread may take to end that was interrupted.
+_END_SECONDS = 5.0
 
 
 class Threads:
@@ -49,6 +53,35 @@ class Threads:
         idle = self.streamers
         thread = idle.pop() if idle else await self.start("streamer", connect)
         return thread, lambda: idle.append(thread)
+
+    async def abandon(self, seconds: float) -> bool:
+        """Whether all ended, which they do in time unless the disk hangs; from any event loop.
+
+        What they were given they finish within ``seconds``; after that it is interrupted.
+        """
+        threads, self.all = self.all, []
+        self.idle, self.streamers = [], []
+        for thread in reversed(threads):  # the writer last, as in `stop`
+            thread.leave()
+
+        def over() -> bool:
+            return not any(thread.alive for thread in threads)
+
+        def interrupted() -> bool:
+            for thread in threads:
+                thread.refuse()
+            return over()
+
+        try:
+            await until(over, seconds)
+        finally:
+            await until(interrupted, _END_SECONDS)
+        return over()
+
+    def __del__(self) -> None:
+        # The engine was dropped: a thread that waits for work would keep its connection for ever.
+        for thread in self.all:
+            thread.leave()
 
     async def stop(self) -> None:
         # The writer was started first and stops last: it cleans up the log when it closes.

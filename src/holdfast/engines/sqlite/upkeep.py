@@ -11,7 +11,7 @@ from typing import TypeVar
 from holdfast.engines.sqlite import copying
 from holdfast.engines.sqlite.errors import translate
 from holdfast.engines.sqlite.files import Database
-from holdfast.engines.sqlite.inspection import inspect
+from holdfast.engines.sqlite.inspection import inspect, only_text
 from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.upkeep import Accept, Finding
 
@@ -24,6 +24,13 @@ class SQLiteUpkeep:
     """See `holdfast.engines.upkeep.Upkeep`."""
 
     _database: Database
+    _writer_thread: ConnectionThread
+
+    async def look_up(self, table: str, column: str) -> str | None:
+        try:
+            return await self._writer_thread.run(partial(only_text, table=table, column=column))
+        except sqlite3.Error as error:
+            raise translate(error, None) from error
 
     async def backup(self, target: Path, tables: Sequence[str]) -> Mapping[str, int]:
         return await self._aside(partial(copying.copy_to, target=target, tables=tables))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
@@ -14,9 +16,10 @@ from holdfast.backend import PersistenceBackend
 from holdfast.testing.extended import OWN_FIELDS
 from holdfast.testing.subjects import Subject
 
-__all__ = ["Suite", "as_stored", "fresh", "needs", "same"]
+__all__ = ["Suite", "apart", "as_stored", "fresh", "needs", "same"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 Condition = Callable[[Subject[Any]], Any]
 
 #: A test without this attribute is for every subject.
@@ -56,6 +59,11 @@ class Suite:
             metafunc.parametrize(("subject", "listed"), pairs, ids=names)
         elif "subject" in metafunc.fixturenames:
             metafunc.parametrize("subject", subjects, ids=str)
+
+
+def apart(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that is not inside of the transaction which its maker is in."""
+    return asyncio.create_task(work, context=Context())
 
 
 def fresh(backend: PersistenceBackend) -> PersistenceBackend:

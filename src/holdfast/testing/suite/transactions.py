@@ -18,7 +18,7 @@ from holdfast.errors import (
     QueryError,
 )
 from holdfast.testing.samples import required
-from holdfast.testing.suite.base import Suite, fresh
+from holdfast.testing.suite.base import Suite, apart, fresh
 
 __all__ = ["ConcurrencySuite", "TransactionSuite"]
 
@@ -287,7 +287,7 @@ class ConcurrencySuite(Suite):
         backend = fresh(holdfast_shared)
         async with backend.transaction() as tx:
             await tx.tasks.save(_task("held"))
-            waiting = asyncio.create_task(backend.tasks.save(_task("held", title="later")))
+            waiting = apart(backend.tasks.save(_task("held", title="later")))
             await asyncio.sleep(0.2)
             assert not waiting.done()
         await waiting
