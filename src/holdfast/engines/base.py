@@ -172,6 +172,9 @@ class Engine(Session, Upkeep, Protocol):
         loop runs again. Afterwards the engine can be connected anew. Never raises.
         """
 
+    def let_go(self) -> None:
+        """Begin `abandon`, from any thread, and wait for nothing."""
+
     async def ping(self) -> bool:
         """Whether the database answers within the pool's deadline."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Any
 
 from holdfast.engines.base import BatchStats, Statement
@@ -46,6 +46,13 @@ class Request:
     def succeed(self, value: Any) -> None:
         if not self.future.done():
             self.future.set_result(value)
+
+    def answer(self, value: Any, error: BaseException | None) -> None:
+        """One of both."""
+        if error is None:
+            self.succeed(value)
+        else:
+            self.fail(error)
 
     def fail(self, error: BaseException) -> None:
         if not self.future.done():
@@ -158,6 +165,11 @@ class Batcher:
             await asyncio.wait(self._tasks)
         if self._alarm is not None:
             self._alarm.cancel()
+
+    @property
+    def tasks(self) -> Iterable[asyncio.Task[None]]:
+        """The lanes that run."""
+        return self._tasks
 
     @property
     def waiting(self) -> int:

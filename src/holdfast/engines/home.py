@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
 
 from holdfast.errors import PersistenceConnectionError
 
-__all__ = ["Home", "Turn", "disconnected", "not_connected", "until"]
+__all__ = ["Home", "Turn", "disconnected", "forget", "not_connected", "until"]
 
 #: How often another loop or thread is looked at, which cannot wake this one.
 _LOOK_SECONDS = 0.005
@@ -32,6 +33,16 @@ def not_connected() -> PersistenceConnectionError:
 def disconnected() -> PersistenceConnectionError:
     """For what `disconnect` found under way, or waiting, and ended."""
     return PersistenceConnectionError("the backend was disconnected", is_retryable=False)
+
+
+def forget(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Let tasks of the engine vanish with their loop, if that is closed, without a line in the log.
+
+    What is closing a loop cancels what runs on it; what that begins to clean up remains.
+    """
+    for task in tasks:
+        if task.get_loop().is_closed():
+            cast("Any", task)._log_destroy_pending = False
 
 
 async def until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -106,7 +117,9 @@ class Home:
                 finally:  # out of time, or cancelled: then what is under way is ended there at once
                     if not over():
                         self.loop.call_soon_threadsafe(lambda: [task.cancel() for task in closing])
-                        await until(lambda: over() or closing[0].done(), _GRACE_SECONDS)
+                        await until(
+                            lambda: over() or any(task.done() for task in closing), _GRACE_SECONDS
+                        )
         return ended.is_set()
 
 

@@ -7,6 +7,7 @@ inside of.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing
@@ -80,6 +81,8 @@ class TracedEngine(TracedSession):
                 stacklevel=2,
                 source=self,
             )
+            if os.getpid() == self._home.pid:  # else all of it is the parent's
+                self._engine.let_go()
 
     async def connect(self) -> None:
         await self._engine.connect()

@@ -26,6 +26,7 @@ from holdfast.engines.base import (
     TransactionScope,
 )
 from holdfast.engines.gate import Gate
+from holdfast.engines.home import forget
 from holdfast.engines.postgres.acknowledged import Acknowledged, Pending
 from holdfast.engines.postgres.batches import Batches
 from holdfast.engines.postgres.connection import Known, open_connection
@@ -103,10 +104,15 @@ class PostgresEngine(PostgresUpkeep):
             follower.stop()
         await self._gate.see_out(self._config.drain_timeout_seconds, self._finish, self._end)
 
-    async def abandon(self) -> None:
+    def let_go(self) -> None:
         self._gate.shut()
         self._pool.shut()
         self._known.opened.sever()
+
+    async def abandon(self) -> None:
+        self.let_go()
+        lanes = (*self._batches.writes.tasks, *self._batches.reads.tasks)
+        forget({*self._owned, *self._pool.tasks, *lanes})
 
     async def _finish(self) -> None:
         await self._batches.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from math import inf
 from typing import Any
 
@@ -142,6 +142,11 @@ class Pool:
     def shut(self) -> None:
         """Lend none any more, and open none; from any thread."""
         self._closed = True
+
+    @property
+    def tasks(self) -> Iterable[asyncio.Task[Any]]:
+        """What opens, asks and closes connections."""
+        return self._tasks
 
     @property
     def closed(self) -> bool:

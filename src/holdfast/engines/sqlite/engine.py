@@ -27,7 +27,7 @@ from holdfast.engines.base import (
 from holdfast.engines.batching import Batcher, Request
 from holdfast.engines.compiler import Compiler
 from holdfast.engines.gate import Gate
-from holdfast.engines.home import Home, disconnected
+from holdfast.engines.home import Home, disconnected, forget
 from holdfast.engines.repeating import in_transaction, repeat
 from holdfast.engines.sqlite.checkpoint import RETRY_SECONDS
 from holdfast.engines.sqlite.errors import cannot_open, translate
@@ -108,8 +108,13 @@ class SQLiteEngine(SQLiteUpkeep):
     async def close(self) -> None:
         await self._gate.see_out(self._config.drain_timeout_seconds, self._finish, self._end)
 
-    async def abandon(self) -> None:
+    def let_go(self) -> None:
         self._gate.shut()
+        self._threads.leave()
+
+    async def abandon(self) -> None:
+        self.let_go()
+        forget({*self._owned, *self._writes.tasks, *self._reads.tasks})
         if await self._threads.abandon(self._config.drain_timeout_seconds):
             self._mark.close()
             self._database.discard()
@@ -310,8 +315,7 @@ class SQLiteEngine(SQLiteUpkeep):
         turn = self._turn
         if self._gate.cut.is_set():
             raise disconnected()
-        begun = self._home.loop.time()
-        wait = asyncio.timeout(self._patience)
+        begun, wait = self._home.loop.time(), asyncio.timeout(self._patience)
         self._waits.add(wait)
         try:
             async with wait:
@@ -357,10 +361,7 @@ class SQLiteEngine(SQLiteUpkeep):
         finally:
             self._give_turn(turn)
         for request, (value, problem) in zip(batch, outcomes, strict=True):
-            if problem is None:
-                request.succeed(value)
-            else:
-                request.fail(problem)
+            request.answer(value, problem)
 
     async def _flush_reads(self, batch: list[Request]) -> None:
         self._home.check()
@@ -375,10 +376,7 @@ class SQLiteEngine(SQLiteUpkeep):
         finally:
             idle.append(thread)
         for request, (value, problem) in zip(batch, outcomes, strict=True):
-            if problem is None:
-                request.succeed(value)
-            else:
-                request.fail(problem)
+            request.answer(value, problem)
 
     def _why_busy(self) -> str:
         if self._turn.locked():

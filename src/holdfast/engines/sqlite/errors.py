@@ -123,8 +123,9 @@ def translate(error: BaseException, statement: Statement | None) -> PersistenceE
 def cannot_open(path: str, error: sqlite3.Error) -> PersistenceConnectionError:
     """What `connect` raises for a driver's error; the caller chains it with ``from``."""
     problem = translate(error, None)
-    connecting = isinstance(problem, PersistenceConnectionError)
-    kind = type(problem) if connecting else PersistenceConnectionError
+    kind = PersistenceConnectionError
+    if isinstance(problem, PersistenceConnectionError):
+        kind = type(problem)
     return kind(f"cannot open {path}: {problem}", is_retryable=problem.is_retryable)
 
 

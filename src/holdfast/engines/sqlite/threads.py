@@ -54,15 +54,18 @@ class Threads:
         thread = idle.pop() if idle else await self.start("streamer", connect)
         return thread, lambda: idle.append(thread)
 
+    def leave(self) -> None:
+        """Let them end when they have finished what they were given; from any thread."""
+        for thread in reversed(self.all):  # the writer last, as in `stop`
+            thread.leave()
+
     async def abandon(self, seconds: float) -> bool:
-        """Whether all ended, which they do in time unless the disk hangs; from any event loop.
+        """Whether all ended after `leave`, as they do unless the disk hangs; from any event loop.
 
         What they were given they finish within ``seconds``; after that it is interrupted.
         """
         threads, self.all = self.all, []
         self.idle, self.streamers = [], []
-        for thread in reversed(threads):  # the writer last, as in `stop`
-            thread.leave()
 
         def over() -> bool:
             return not any(thread.alive for thread in threads)
@@ -77,11 +80,6 @@ class Threads:
         finally:
             await until(interrupted, _END_SECONDS)
         return over()
-
-    def __del__(self) -> None:
-        # The engine was dropped: a thread that waits for work would keep its connection for ever.
-        for thread in self.all:
-            thread.leave()
 
     async def stop(self) -> None:
         # The writer was started first and stops last: it cleans up the log when it closes.
