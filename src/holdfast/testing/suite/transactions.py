@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -15,8 +16,10 @@ from holdfast.errors import (
     ConstraintViolationError,
     DuplicateRecordError,
     InvalidArgumentError,
+    MigrationError,
     QueryError,
 )
+from holdfast.testing.databases import MakeBackend, connected
 from holdfast.testing.samples import required
 from holdfast.testing.suite.base import Suite, apart, fresh
 
@@ -33,6 +36,10 @@ def _task(key: str, **fields: Any) -> Task:
 
 def _message(number: int, channel: str = "c") -> Message:
     return required(Message, id=UUID(int=number), channel=channel)
+
+
+async def _refused(_: object) -> None:
+    raise AssertionError
 
 
 async def _ids(owner: Any) -> list[str]:
@@ -131,6 +138,96 @@ class TransactionSuite(Suite):
                 with pytest.raises(QueryError, match="failed"):
                     await tx.tasks.get("t")
         assert await backend.tasks.get("t") is None
+
+    async def test_its_backend_is_refused_inside(self, holdfast_shared: PersistenceBackend) -> None:
+        """At once, whatever it is: a write would wait for the transaction, or be kept without it;
+        a read would not see what the transaction wrote."""
+        backend = fresh(holdfast_shared)
+        view, outside = fresh(holdfast_shared), backend.tasks
+        watch = backend.watch(backend.tasks)
+        calls: list[Callable[[], Awaitable[Any]]] = [
+            lambda: backend.tasks.save(_task("t")), lambda: outside.get("t"),
+            lambda: view.tasks.list_tasks(), lambda: backend.tasks.delete("t"),
+            lambda: backend.tasks.claim("a"), lambda: backend.set_setting("k", "v"),
+            lambda: backend.settings.set_many([("n", "k", "v", "1")]),
+            lambda: backend.transaction().__aenter__(),
+            lambda: view.transaction(isolation="serializable").__aenter__(),
+            lambda: backend.atomically(_refused), lambda: backend.status(),
+            lambda: backend.migrate(), lambda: backend.schema_drift(),
+            lambda: backend.record_changes(backend.tasks), lambda: watch.__aenter__(),
+            lambda: backend.prune_changes(through=1), lambda: backend.operations.tenants(),
+            lambda: backend.operations.backup("nowhere"),
+            lambda: asyncio.gather(backend.tasks.get("t"), outside.get("u")),
+            lambda: asyncio.create_task(outside.count_tasks()),
+        ]  # fmt: skip
+        async with asyncio.timeout(10):
+            async with backend.transaction() as tx:
+                await tx.tasks.save(_task("kept"))
+                for call in calls:
+                    with pytest.raises(
+                        (QueryError, MigrationError), match="inside a transaction of the same"
+                    ) as caught:
+                        await call()
+                    assert not caught.value.is_retryable
+                assert backend.stats().commits >= 0
+                assert await backend.health_check()
+                async with tx.transaction() as inner:
+                    with pytest.raises(QueryError, match="inside"):
+                        await outside.get("t")
+                    await inner.tasks.save(_task("inner"))
+            # And in `atomically`, whose work runs inside as well.
+            with pytest.raises(QueryError, match="inside"):
+                await backend.atomically(lambda tx: backend.tasks.get("t"))
+            assert await _ids(backend) == ["inner", "kept"]
+            await watch.aclose()
+
+    async def test_what_is_about_something_else_goes_on_beside_it(
+        self, holdfast_shared: PersistenceBackend, holdfast_make_backend: MakeBackend
+    ) -> None:
+        backend, go = fresh(holdfast_shared), asyncio.Event()
+
+        async def later() -> Task | None:
+            await go.wait()
+            return await backend.tasks.get("kept")
+
+        async with connected(await holdfast_make_backend()) as other:
+            async with backend.transaction() as tx, other.transaction() as theirs:
+                await tx.tasks.save(_task("kept"))
+                await theirs.tasks.save(_task("theirs"))
+                outlives = asyncio.create_task(later())
+                for owner in (backend, other):
+                    with pytest.raises(QueryError, match="inside"):
+                        await owner.tasks.get("t")
+                assert await apart(backend.tasks.get("kept")) is None
+            async with backend.transaction() as tx:
+                assert await tx.tasks.get("kept") == _task("kept")
+                await other.tasks.save(_task("another backend"))
+                go.set()
+                await asyncio.sleep(0)
+            # It was made inside of the first one, which is over.
+            assert await outlives == _task("kept")
+            assert await _ids(other) == ["another backend", "theirs"]
+
+    async def test_blocks_that_are_left_in_any_order(
+        self, holdfast_shared: PersistenceBackend, holdfast_make_backend: MakeBackend
+    ) -> None:
+        """As by async generators, and in another task than they were entered in."""
+        backend = fresh(holdfast_shared)
+        async with connected(await holdfast_make_backend()) as other:
+            first, second = backend.transaction(), other.transaction()
+            await first.__aenter__()
+            await second.__aenter__()
+            await first.__aexit__(None, None, None)
+            await backend.tasks.save(_task("t"))
+            with pytest.raises(QueryError, match="inside"):
+                await other.tasks.get("t")
+            await second.__aexit__(None, None, None)
+            assert await other.tasks.get("t") is None
+
+            third = backend.transaction()
+            await third.__aenter__()
+            await asyncio.create_task(third.__aexit__(None, None, None))
+            assert await backend.tasks.get("t") == _task("t")
 
     async def test_a_transaction_ends_with_its_block(
         self, holdfast_shared: PersistenceBackend
