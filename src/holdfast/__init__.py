@@ -1,5 +1,6 @@
 """Holdfast: the persistence layer for organisations of AI agents."""
 
+import logging as _logging
 from importlib.metadata import version as _version
 
 from holdfast._namespace import publish as _publish
@@ -16,5 +17,8 @@ from holdfast.memory import *
 from holdfast.repositories import *
 
 __version__ = _version("holdfast")
+
+# Where the application has set up no logging, what is logged goes nowhere, and to no terminal.
+_logging.getLogger("holdfast").addHandler(_logging.NullHandler())
 
 _publish(globals())

@@ -71,8 +71,9 @@ class PostgresPersistenceBackend(_EngineBackend):
             from holdfast.engines.postgres.engine import PostgresEngine
         except ModuleNotFoundError as error:
             raise PersistenceConnectionError(
-                f"PostgreSQL needs the package {error.name}: pip install 'holdfast[postgres]'"
-            ) from error
+                f"PostgreSQL needs the package {error.name}: pip install 'holdfast[postgres]'",
+                is_retryable=False,
+            ) from None
         identity: Attributes = {
             "db.system.name": "postgresql",
             "db.namespace": config.database,
@@ -123,5 +124,6 @@ def create_backend(
         )
     raise PersistenceConnectionError(
         f"the backend {config.backend!r} is unknown or not configured; "
-        "use 'sqlite', or 'postgres' with a PostgresConfig"
+        "use 'sqlite', or 'postgres' with a PostgresConfig",
+        is_retryable=False,
     )

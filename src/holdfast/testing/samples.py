@@ -24,6 +24,10 @@ it::
 
 from __future__ import annotations
 
+import holdfast.testing.extra  # noqa: F401 - before what it looks for
+
+# isort: split
+
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import combinations, islice, product

@@ -13,6 +13,10 @@ What is not said is taken from signatures and annotations. The records to work w
 
 from __future__ import annotations
 
+import holdfast.testing.extra  # noqa: F401 - before what it looks for
+
+# isort: split
+
 import enum
 import operator
 import types

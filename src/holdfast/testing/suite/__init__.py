@@ -11,6 +11,10 @@
 The parts are suites of their own, for a test run that shares them among processes.
 """
 
+import holdfast.testing.extra
+
+# isort: split
+
 from holdfast.testing.catalogue import SUBJECTS
 from holdfast.testing.suite.arguments import ArgumentSuite
 from holdfast.testing.suite.base import Suite

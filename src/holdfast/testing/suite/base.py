@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import holdfast.testing.extra  # noqa: F401 - before what it looks for
+
+# isort: split
+
 import asyncio
 import uuid
 from collections.abc import Callable, Coroutine
