@@ -9,7 +9,8 @@ WORKERS ?= 3
 TEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 SIZE ?= full
 # What has a larger size than in `make test`, or needs a program of the system.
-LARGE = tests/faults tests/changes/test_exactly_once.py tests/plans tests/races/test_claims.py
+LARGE = tests/faults tests/changes/test_exactly_once.py tests/differential tests/plans \
+	tests/races/test_claims.py
 URL ?=
 
 # Python reads the path of an editable installation in the locale's encoding: let that be any path.

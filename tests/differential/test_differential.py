@@ -22,6 +22,7 @@ from holdfast.mapping import MAPPERS
 from holdfast.repositories import Repositories
 from holdfast.testing.samples import full
 
+from ..faults.scorecard import sized
 from .calls import OFFERS
 from .player import Pair
 from .steps import Call, Offer, Step, Together, Transaction, Wait, chosen
@@ -138,8 +139,8 @@ def promised() -> set[tuple[str, str]]:
 def test_both_engines_answer_alike(pair: Pair, names: tuple[str, ...]) -> None:
     earlier = {name for group in GROUPS[: GROUPS.index(names)] for name in group}
     wanted = {one for one in promised() if one[0] in {*names} - earlier}
-    for more in range(5):  # mostly one is enough to call everything
-        check(pair, names, 40, SEED + more)
+    for more in range(10):  # mostly one is enough to call everything
+        check(pair, names, sized(20, 40), SEED + more)
         if wanted <= pair.answered:
             return
     pytest.fail(f"never called, or refused each time: {sorted(wanted - pair.answered)}")
