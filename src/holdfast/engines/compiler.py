@@ -17,6 +17,10 @@ from sqlalchemy import (
     ColumnElement,
     Dialect,
     Insert,
+    Integer,
+    SmallInteger,
+    String,
+    Text,
     TypeDecorator,
     column,
     func,
@@ -28,9 +32,12 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import Grouping
+from sqlalchemy.types import NullType
 
 from holdfast.engines.base import Row, Statement
+from holdfast.errors import InvalidArgumentError
 from holdfast.schema.meta import TENANT
+from holdfast.schema.types import is_storable
 
 __all__ = ["CompiledStatement", "Compiler", "tenant_of"]
 
@@ -55,6 +62,7 @@ class CompiledStatement:
         #: Unlike that of every other statement of the compiler.
         self.number = number
         self.sql = compiled.string
+        _check_types(statement, compiled)
         self.bind = _binder(statement, compiled)
         self.read = _reader(statement, compiled)
 
@@ -148,6 +156,21 @@ class Compiler:
         if compiled.positiontup != list(types):  # pragma: no cover - a guard for new statements
             raise AssertionError(f"{statement.name}: arrays out of order: {compiled.positiontup}")
         return compiled.string
+
+
+def _check_types(statement: Statement, compiled: SQLCompiler) -> None:
+    """Refuse a parameter that would be converted for a call on its own, and not in a batch."""
+    for name in compiled.binds.keys() & set(statement.parameters):
+        type_ = compiled.binds[name].type
+        if not (is_storable(type_) or type(type_) in _WITHOUT_CONVERTER):
+            raise InvalidArgumentError(
+                f"{statement.name}: the parameter {name} has the type {type(type_).__name__}, "
+                "whose values would not always be converted; give it the column's type, and "
+                "convert the argument"
+            )
+
+
+_WITHOUT_CONVERTER = frozenset({Text, String, Integer, SmallInteger, NullType})
 
 
 def _gated(expression: Any, tenant: ColumnElement[str]) -> Any:

@@ -17,6 +17,7 @@ from holdfast.mapping import MAPPERS
 from holdfast.migrations import HOLDFAST, Chain
 from holdfast.repositories.base import Repository
 from holdfast.schema.meta import TENANT
+from holdfast.schema.types import unstorable
 
 __all__ = ["Extension", "attached"]
 
@@ -93,6 +94,7 @@ def _of_table(table: Table) -> Iterator[str]:
     key = [column.name for column in table.primary_key]
     if key[:1] != [TENANT] or tuple(key[1:]) != table.info.get("key"):
         yield f"the key of {table.name} must begin with the tenant: make it with store_table"
+    yield from unstorable(table)
     for mapper in MAPPERS:
         if mapper.table is table and (lost := mapper.without_column):
             yield f"{table.name} has no column for {mapper.entity.__name__}.{', '.join(lost)}"
@@ -110,6 +112,9 @@ def attached(extensions: Iterable[Any]) -> tuple[Extension, ...]:
     for extension in extensions:
         if not isinstance(extension, Extension):
             raise InvalidArgumentError(f"extensions: {type(extension).__name__} is no Extension")
+        for table in extension.metadata.tables.values():
+            for problem in unstorable(table):  # of a column that was added since
+                raise InvalidArgumentError(f"extension {extension.name}: {problem}")
         for other in found:
             if other.name == extension.name:
                 raise InvalidArgumentError(f"extensions: {other.name!r} is there twice")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, extra, index, nullable, store_table
+from holdfast.schema.meta import check, column, decisive, extra, index, nullable, store_table
 from holdfast.schema.types import STRING, JsonText, Timestamp
 
 __all__ = ["approvals"]
@@ -15,7 +15,7 @@ approvals = store_table(
     column("description", STRING),
     column("requested_by", STRING),
     column("risk_level", STRING),
-    column("status", STRING),
+    decisive("status", STRING),
     column("created_at", Timestamp()),
     nullable("expires_at", Timestamp()),
     nullable("decided_at", Timestamp()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, index, nullable, store_table
+from holdfast.schema.meta import check, column, decisive, index, nullable, store_table
 from holdfast.schema.retention import Retention
 from holdfast.schema.types import STRING, Timestamp
 
@@ -12,7 +12,7 @@ idempotency_keys = store_table(
     "idempotency_keys",
     column("scope", STRING),
     column("key", STRING),
-    column("status", STRING),
+    decisive("status", STRING),
     column("claim_token", STRING),
     column("claimed_at", Timestamp()),
     column("expires_at", Timestamp()),

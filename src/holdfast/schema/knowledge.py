@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, extra, index, nullable, store_table, unique
+from holdfast.schema.meta import (
+    check,
+    column,
+    decisive,
+    extra,
+    index,
+    nullable,
+    store_table,
+    unique,
+)
 from holdfast.schema.types import FLAG, INTEGER, STRING, JsonText, Timestamp
 
 __all__ = ["org_facts_operation_log", "org_facts_snapshot"]
@@ -11,9 +20,9 @@ org_facts_snapshot = store_table(
     "org_facts_snapshot",
     column("id", STRING),
     column("content", STRING),
-    column("category", STRING),
+    decisive("category", STRING),
     column("tags", JsonText()),
-    column("author", JsonText()),
+    decisive("author", JsonText()),
     column("created_at", Timestamp()),
     extra(),
     nullable("retracted_at", Timestamp()),

@@ -18,12 +18,14 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
+from holdfast.errors import InvalidArgumentError
 from holdfast.schema.retention import Retention, declare
-from holdfast.schema.types import INTEGER, STRING, JsonText
+from holdfast.schema.types import INTEGER, STRING, JsonText, unstorable
 
 __all__ = [
     "check",
     "column",
+    "decisive",
     "extra",
     "foreign_key",
     "index",
@@ -41,6 +43,8 @@ __all__ = [
 TENANT = "tenant"
 EXTRA = "extra"
 SAVED_ORDER = "saved_order"
+#: Said of a column in its ``info``; see `decisive`.
+DECISIVE = "decisive"
 
 _TARGET = "target"
 #: By table: the tables of other metadata that refer to it.
@@ -73,10 +77,14 @@ def store_table(
     """A table whose rows each belong to a tenant; ``key`` is the key within a tenant.
 
     ``retention`` says which rows may be deleted by their age; by default none.
+    `InvalidArgumentError` for a column of another type than those of `holdfast.extending`.
     """
     tenant: Column[str] = Column(TENANT, STRING, nullable=False)
     primary = PrimaryKeyConstraint(TENANT, *key)
     table = Table(name, metadata, tenant, *items, primary, info={"key": key})
+    for problem in unstorable(table):
+        metadata.remove(table)
+        raise InvalidArgumentError(f"store_table: {problem}")
     if retention is not None:
         declare(table, retention)
     for constraint in table.foreign_key_constraints:
@@ -95,6 +103,14 @@ def column(name: str, type_: TypeEngine[Any], *, default: str | None = None) -> 
     those that code writes which does not know it."""
     server_default = None if default is None else text(default)
     return Column(name, type_, nullable=False, server_default=server_default)
+
+
+def decisive(name: str, type_: TypeEngine[Any]) -> Column[Any]:
+    """A column by whose values the store itself decides: which task is next, who is the last owner.
+
+    They are those of Holdfast's entity, also where an application's class has a list of its own.
+    """
+    return Column(name, type_, nullable=False, info={DECISIVE: True})
 
 
 def nullable(name: str, type_: TypeEngine[Any]) -> Column[Any]:

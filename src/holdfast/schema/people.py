@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.schema.meta import (
     column,
+    decisive,
     extra,
     foreign_key,
     index,
@@ -22,9 +23,9 @@ users = store_table(
     column("id", STRING),
     column("username", STRING),
     column("password_hash", STRING),
-    column("role", STRING),
+    decisive("role", STRING),
     column("must_change_password", FLAG),
-    column("org_roles", JsonText()),
+    decisive("org_roles", JsonText()),
     column("scoped_departments", JsonText()),
     column("created_at", Timestamp()),
     column("updated_at", Timestamp()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, extra, index, nullable, store_table
+from holdfast.schema.meta import check, column, decisive, extra, index, nullable, store_table
 from holdfast.schema.types import INTEGER, REAL, STRING, JsonText, Timestamp
 
 __all__ = ["agent_states", "checkpoints", "heartbeats", "parked_contexts"]
@@ -55,7 +55,7 @@ agent_states = store_table(
     column("agent_id", STRING),
     nullable("execution_id", STRING),
     nullable("task_id", STRING),
-    column("status", STRING),
+    decisive("status", STRING),
     column("turn_count", INTEGER),
     column("accumulated_cost_usd", REAL),
     column("last_activity_at", Timestamp()),

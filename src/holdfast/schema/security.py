@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, extra, index, nullable, saved_order, store_table
+from holdfast.schema.meta import (
+    check,
+    column,
+    decisive,
+    extra,
+    index,
+    nullable,
+    saved_order,
+    store_table,
+)
 from holdfast.schema.retention import Retention
 from holdfast.schema.types import INTEGER, REAL, STRING, Timestamp
 
@@ -36,7 +45,7 @@ ssrf_violations = store_table(
     nullable("resolved_ip", STRING),
     nullable("blocked_range", STRING),
     nullable("provider_name", STRING),
-    column("status", STRING),
+    decisive("status", STRING),
     nullable("resolved_by", STRING),
     nullable("resolved_at", Timestamp()),
     saved_order(),

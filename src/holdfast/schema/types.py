@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Dialect, Double, Text, TypeDecorator
+from sqlalchemy import BigInteger, Boolean, Dialect, Double, Table, Text, TypeDecorator
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
-__all__ = ["FLAG", "INTEGER", "REAL", "STRING", "CodePointText", "JsonText", "Timestamp"]
+__all__ = [
+    "FLAG",
+    "INTEGER",
+    "REAL",
+    "STRING",
+    "CodePointText",
+    "JsonText",
+    "Timestamp",
+    "is_storable",
+    "unstorable",
+]
 
 
 class Timestamp(TypeDecorator[datetime]):
@@ -78,3 +88,26 @@ STRING = CodePointText()
 INTEGER = BigInteger()
 REAL: Double[float] = Double()
 FLAG = Boolean()
+
+_STORABLE = frozenset({CodePointText, BigInteger, Double, Boolean, JsonText, Timestamp})
+
+
+def is_storable(type_: TypeEngine[Any]) -> bool:
+    """Whether a column of this type holds the same values however they are sent and read.
+
+    A converter of another type would be run for a call on its own, and neither in a batch nor on
+    reading: a save would store other values alone than in company.
+    """
+    converts = isinstance(type_, Double) and type_.asdecimal
+    return type(type_) in _STORABLE and not converts and not type_._variant_mapping
+
+
+def unstorable(table: Table) -> Iterator[str]:
+    """What is wrong with the types of a table's columns."""
+    for column in table.columns:
+        if not is_storable(column.type):
+            yield (
+                f"{table.name}.{column.name} has the type {type(column.type).__name__}, which does "
+                "not hold the same on both engines and in every call: use STRING, INTEGER, REAL, "
+                "FLAG, JsonText() or Timestamp() of holdfast.extending, and convert in the entity"
+            )

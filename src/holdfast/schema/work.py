@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, extra, index, nullable, store_table
+from holdfast.schema.meta import check, column, decisive, extra, index, nullable, store_table
 from holdfast.schema.types import INTEGER, REAL, STRING, JsonText
 
 __all__ = ["projects", "tasks"]
@@ -13,7 +13,7 @@ tasks = store_table(
     column("title", STRING),
     column("description", STRING),
     column("type", STRING),
-    column("priority", STRING),
+    decisive("priority", STRING),
     column("project", STRING),
     column("created_by", STRING),
     nullable("assigned_to", STRING),
@@ -25,7 +25,7 @@ tasks = store_table(
     column("budget_limit", REAL),
     nullable("deadline", STRING),
     column("max_retries", INTEGER),
-    column("status", STRING),
+    decisive("status", STRING),
     nullable("parent_task_id", STRING),
     column("delegation_chain", JsonText()),
     nullable("task_structure", STRING),

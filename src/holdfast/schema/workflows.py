@@ -5,6 +5,7 @@ from __future__ import annotations
 from holdfast.schema.meta import (
     check,
     column,
+    decisive,
     extra,
     foreign_key,
     index,
@@ -43,7 +44,7 @@ workflow_executions = store_table(
     column("id", STRING),
     column("definition_id", STRING),
     column("definition_version", INTEGER),
-    column("status", STRING),
+    decisive("status", STRING),
     column("node_executions", JsonText()),
     column("activated_by", STRING),
     column("project", STRING),
