@@ -131,7 +131,7 @@ def choice(value: Any, choices: type[Enum] | tuple[str, ...], place: str) -> str
     """One of an enumeration's values, given as any string or string enum with that value."""
     values = choices if isinstance(choices, tuple) else tuple(item.value for item in choices)
     plain = value.value if isinstance(value, Enum) else value
-    if plain not in values:
+    if not isinstance(plain, str) or plain not in values:
         raise InvalidArgumentError(f"{place} must be one of {', '.join(values)}")
     return str(plain)
 

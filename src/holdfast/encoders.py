@@ -13,8 +13,10 @@ from pydantic.fields import FieldInfo
 from sqlalchemy import BigInteger, Boolean, Column, Double
 
 from holdfast import checks, fidelity, jsontext
+from holdfast.entities.base import Entity
 from holdfast.errors import InvalidArgumentError
 from holdfast.schema.types import JsonText, Timestamp
+from holdfast.values import Classes, FurtherFieldsError, classes_in, classes_within, plain
 
 __all__ = ["Encoder", "UnserializableError", "changed", "encoder", "json_text", "read_back"]
 
@@ -53,17 +55,25 @@ def _json_encoder(field: FieldInfo, entity: type[BaseModel], place: str) -> Enco
     load = partial(adapter.validate_python, strict=False, by_name=True)
     comes_back = fidelity.comes_back(field, entity)
 
+    classes: Any = classes_in(field.annotation) or ()
+    # Holdfast's entities look for themselves at those within them.
+    foreign = not all(
+        issubclass(kind, Entity) for one in classes for kind in (one, *classes_within(one))
+    )
+
     def encode(value: Any) -> str:
         if type(value) is tuple and not value:
             return "[]"
+        if foreign:
+            _insist_on_all(value, classes, place)
         try:
             data = dump(value)
-        except Exception:  # also what an application's own serializers raise
+        except Exception as error:  # also what an application's own serializers raise
             raise UnserializableError(
                 fidelity.trouble(value, place)
                 or f"{place} cannot be written as JSON: it holds itself, a value JSON does not "
                 "know, or is nested too deeply"
-            ) from None
+            ) from (error if foreign else None)
         text = data.decode()
         # Most texts are short and plain, with nothing in them to be looked for.
         if len(data) > jsontext.DEEPEST or b"\\u" in data or not data.isascii():
@@ -79,6 +89,16 @@ def _json_encoder(field: FieldInfo, entity: type[BaseModel], place: str) -> Enco
         json_text(text, value, place)
 
     return encode
+
+
+def _insist_on_all(value: Any, classes: Classes, place: str) -> None:
+    """Refuse an instance of a subclass whose further fields would be lost."""
+    try:
+        plain(value, classes)
+    except FurtherFieldsError as error:
+        raise InvalidArgumentError(f"{place}: {error}") from None
+    except Exception:  # what JSON does not know is refused when it is written
+        return
 
 
 _REPLACED = "\ufffd".encode()

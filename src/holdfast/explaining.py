@@ -8,11 +8,14 @@ from inspect import isclass
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import ErrorType
 from sqlalchemy import Table
 
 from holdfast.errors import MalformedRowError
+from holdfast.values import FurtherFieldsError
 
-__all__ = ["malformed", "reason"]
+__all__ = ["cause", "how_to_bind", "malformed", "named", "reason"]
 
 
 def malformed(
@@ -40,13 +43,54 @@ def reason(error: Exception, entity: type[BaseModel]) -> str:
         return f"its class raised {type(error).__name__}"
     declared = _declared(entity)
     found = []
-    for item in error.errors(include_url=False, include_input=False, include_context=False):
+    for item in error.errors(include_url=False, include_input=False):
         # A place within a dictionary of the application's is a key, and so a value.
         parts = [str(p) if isinstance(p, int) or p in declared else "…" for p in item["loc"]]
-        unknown_tag = item["type"] == "union_tag_invalid"
-        what = "Input should have one of the known tags" if unknown_tag else item["msg"]
-        found.append(f"{'.'.join(parts) or 'row'}: {what}")
+        found.append(f"{'.'.join(parts) or 'row'}: {_what(item, entity)}")
     return "; ".join(found)
+
+
+def _what(item: ErrorDetails, entity: type[BaseModel]) -> str:
+    if item["type"] == "union_tag_invalid":
+        return "Input should have one of the known tags"
+    raised = item.get("ctx", {}).get("error")
+    if isinstance(raised, FurtherFieldsError):
+        return str(raised)
+    if _is_ours(entity) or (raised is None and item["type"] in _PYDANTIC_S):
+        return item["msg"]
+    # The words of an application's own validator may hold anything; they are in the cause.
+    return f"refused by a validator ({type(raised).__name__ if raised else item['type']})"
+
+
+_PYDANTIC_S = frozenset(get_args(ErrorType))
+
+
+def _is_ours(entity: type[BaseModel]) -> bool:
+    kinds = (entity, *entity.__pydantic_generic_metadata__["args"])
+    return all(kind.__module__.partition(".")[0] == "holdfast" for kind in kinds)
+
+
+def cause(error: Exception) -> Exception | None:
+    """What of an application's was raised. Not Pydantic's error, which holds the values."""
+    if not isinstance(error, ValidationError):
+        return None if type(error) is ValueError else error
+    for item in error.errors(include_url=False, include_input=False):
+        raised = item.get("ctx", {}).get("error")
+        if isinstance(raised, Exception) and not isinstance(raised, ValidationError):
+            return raised
+    return None
+
+
+def named(kind: type[Any], other: type[Any]) -> str:
+    """A class's name, with its module where the name alone does not tell it from the other."""
+    same = kind.__name__ == other.__name__
+    return f"{kind.__module__}.{kind.__qualname__}" if same else kind.__name__
+
+
+def how_to_bind(entity: object) -> str:
+    if not isinstance(entity, BaseModel):
+        return ""
+    return "; a class of your own is bound with create_backend(..., entities={...})"
 
 
 @cache

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import Column, Table
 
 from holdfast import checks, fidelity, jsontext
@@ -21,13 +22,17 @@ from holdfast.allowance import Allowance, TooMuchError
 from holdfast.encoders import encoder
 from holdfast.engines.base import Row
 from holdfast.errors import InvalidArgumentError
-from holdfast.explaining import malformed, reason
+from holdfast.explaining import cause, how_to_bind, malformed, named, reason
 from holdfast.schema.meta import EXTRA, TENANT
 from holdfast.schema.types import JsonText
+from holdfast.values import Classes, FurtherFieldsError, classes_in, further_fields, plain
 
 __all__ = ["MAPPERS", "STORED", "Mapper", "checked", "row_reader"]
 
 E = TypeVar("E", bound=BaseModel)
+
+#: What `checks.choice` takes.
+Choices = type[Enum] | tuple[str, ...]
 
 #: Characters of JSON that are read in some 10 ms.
 _LONG_JSON = 256 * 1024
@@ -78,42 +83,78 @@ class Mapper(Generic[E]):
         MAPPERS.append(self)
         STORED.update((entity, *entity.__pydantic_generic_metadata__["args"]))
 
-    async def encoded(self, tenant: str, entity: E) -> tuple[Any, ...]:
+    async def encoded(self, tenant: str, entity: E, *, made: bool = False) -> tuple[Any, ...]:
         """As `encode`; on a thread what would keep the event loop for long."""
         if not self._walks:
-            return self.encode(tenant, entity)
+            return self.encode(tenant, entity, made=made)
         try:
-            return self.encode(tenant, entity, Allowance())
+            return self.encode(tenant, entity, Allowance(), made=made)
         except TooMuchError:
-            return await asyncio.to_thread(self.encode, tenant, entity)
+            return await asyncio.to_thread(self.encode, tenant, entity, made=made)
 
-    def encode(self, tenant: str, entity: E, allowance: Allowance | None = None) -> tuple[Any, ...]:
+    def encode(
+        self, tenant: str, entity: E, allowance: Allowance | None = None, *, made: bool = False
+    ) -> tuple[Any, ...]:
         """The arguments of a save; raises `InvalidArgumentError` naming the field at fault.
 
-        `TooMuchError` beyond the allowance.
+        `TooMuchError` beyond the allowance. What `make` has just ``made`` is not checked again.
         """
         self._accept(entity)
-        # `model_copy` and `model_construct` check nothing; what is stored must be readable.
-        return self._encode(tenant, self._checked(self._validate, entity.__dict__, allowance))
+        if not made:
+            # `model_copy` and `model_construct` check nothing; what is stored must be readable.
+            entity = self._checked(self._validate, entity.__dict__, allowance)
+        return self._encode(tenant, entity)
 
-    def encode_plain(
-        self, tenant: str, values: Mapping[str, Any], allowance: Allowance | None = None
-    ) -> tuple[Any, ...]:
-        """As `encode`, of what JSON knows instead of an entity."""
-        return self._encode(tenant, self._checked(self._load, values, allowance))
+    def make(self, fields: Mapping[str, Any], *, unwrapped: bool = False) -> E:
+        """The entity, or the application's, of values by field name; `InvalidArgumentError`.
+
+        ``unwrapped``: what breaks a rule of the class is Pydantic's ``ValidationError``.
+        """
+        return self._checked(self._validate, fields, None, unwrapped=unwrapped)
 
     def accepts(self, entity: object) -> bool:
         """Whether it is an entity of this kind."""
         return isinstance(entity, self._accepted)
 
+    def choice(self, value: Any, field: str, choices: Choices, place: str) -> str:
+        """A value that the field can have, as text; ``choices`` are Holdfast's own."""
+        return checks.choice(value, choices, place)
+
+    def classes(self, field: str) -> Classes:
+        """The models that a field may hold."""
+        return classes_in(self.entity.model_fields[field].annotation)
+
+    def knows(self, column: str) -> bool:
+        """Whether a column is a field of the class."""
+        return column in self.fields
+
+    def place(self, parameter: str) -> int:
+        """Where `encode` puts a parameter's value."""
+        return self.parameters.index(parameter)
+
     def _accept(self, entity: object) -> None:
-        if not self.accepts(entity):
+        if type(entity) is self.entity:
+            return
+        if not isinstance(entity, self._accepted):
+            expected, given = self.entity, type(entity)
             raise InvalidArgumentError(
-                f"{self.table.name} takes {self.entity.__name__}, not {type(entity).__name__}"
+                f"{self.table.name} takes {named(expected, given)}, not {named(given, expected)}"
+                f"{how_to_bind(entity)}"
+            )
+        if lost := further_fields(self.entity, entity):
+            both = f"{self.entity.__name__}: {type(entity).__name__}"
+            raise InvalidArgumentError(
+                f"{self.table.name}: {FurtherFieldsError(self.entity, type(entity), lost, both)}"
             )
 
     def _checked(
-        self, validate: Callable[..., Any], values: Mapping[str, Any], allowance: Allowance | None
+        self,
+        validate: Callable[..., Any],
+        values: Any,
+        allowance: Allowance | None,
+        *,
+        rules: type[BaseModel] | None = None,
+        unwrapped: bool = False,
     ) -> E:
         try:
             if allowance is None:
@@ -122,11 +163,17 @@ class Mapper(Generic[E]):
         except TooMuchError:
             raise
         except Exception as error:  # also what an application's own validators raise
-            why = reason(error, self.entity)
-            raise InvalidArgumentError(f"{self.table.name}: {why}") from None
+            if unwrapped and isinstance(error, ValidationError):
+                raise
+            why = reason(error, rules or self.entity)
+            raise InvalidArgumentError(f"{self.table.name}: {why}") from cause(error)
 
     def _encode(self, tenant: str, entity: E) -> tuple[Any, ...]:
-        values: list[Any] = list(self._pick(entity))
+        values = self._written(list(self._pick(entity)))
+        derived = [compute(entity) for compute in self._derived.values()]
+        return (tenant, *values, *derived, *self._rest)
+
+    def _written(self, values: list[Any]) -> list[Any]:
         # All texts are looked at as one, which takes a tenth of the time; where there is something
         # to be found, each on its own to name it.
         try:
@@ -141,14 +188,12 @@ class Mapper(Generic[E]):
             value = values[n]
             if value is not None:
                 values[n] = encode(value)
-        for compute in self._derived.values():
-            values.append(compute(entity))
-        return (tenant, *values, *self._rest)
+        return values
 
     def encode_fields(self, entity: E, names: Sequence[str]) -> tuple[Any, ...]:
         """Some fields' values, encoded as `encode` does."""
-        values = self.encode("", entity)[1:]
-        return tuple(values[self.fields.index(name)] for name in names)
+        arguments = self.encode("", entity)
+        return tuple(arguments[self.place(name)] for name in names)
 
     def decode(self, row: Row, *, patient: bool = True) -> E:
         """The entity of a row that begins with ``columns``; `MalformedRowError` if it is none.
@@ -173,7 +218,7 @@ class Mapper(Generic[E]):
             rest = iter(row[len(self.columns) :])
             names = self.table.info["key"]
             key = {name: data[name] if name in data else next(rest, None) for name in names}
-            raise malformed(self.table, self.entity, key, error) from None
+            raise malformed(self.table, self.entity, key, error) from cause(error)
 
     def _read(self, data: dict[str, Any], row: Row) -> E:
         return self._load(data)  # type: ignore[no-any-return]
@@ -194,15 +239,31 @@ def row_reader(
             plain = {name: jsontext.parsed(data[name]) for name in json}
             return validate(data | plain)  # type: ignore[no-any-return]
         except Exception as error:
-            raise malformed(table, entity, {n: data[n] for n in key}, error) from None
+            raise malformed(table, entity, {n: data[n] for n in key}, error) from cause(error)
 
     return read
 
 
-def checked(entity: E, place: str) -> E:
-    """An entity that is not stored as such, checked as `Mapper.encode` does."""
+def checked(value: object, kind: type[E], place: str, *, also: Classes = None) -> E:
+    """What is not stored as such, as the entity ``kind`` and checked as `Mapper.encode` does.
+
+    It may be a model of the application's with the same fields, or of one of the classes ``also``.
+    """
+    given: type[Any] = type(value)
+    expected = (kind, *(also or ()))
+    if not isinstance(value, BaseModel) or not (
+        isinstance(value, expected) or kind.model_fields.keys() <= given.model_fields.keys()
+    ):
+        raise InvalidArgumentError(
+            f"{place} must be {named(kind, given)}, not {named(given, kind)}"
+        )
+    lost = further_fields(kind, value) if isinstance(value, kind) else ()
+    if lost and given not in expected:
+        raise InvalidArgumentError(f"{place}: {FurtherFieldsError(kind, given, lost)}")
+    held = value.__dict__
     try:
-        validate = type(entity).__pydantic_validator__.validate_python
-        return validate(entity.__dict__, by_name=True)  # type: ignore[no-any-return]
+        fields = {name: plain(held[name]) for name in kind.model_fields if name in held}
+        validate = kind.__pydantic_validator__.validate_python
+        return validate(fields, by_name=True, strict=False)  # type: ignore[no-any-return]
     except Exception as error:
-        raise InvalidArgumentError(f"{place}: {reason(error, type(entity))}") from None
+        raise InvalidArgumentError(f"{place}: {reason(error, kind)}") from cause(error)

@@ -330,7 +330,7 @@ async def test_a_revocation_during_a_load_is_known(
         async def fetch(self, *arguments: Any) -> Any:
             found = await listing.fetch(*arguments)
             await backend.sessions.revoke("late")
-            return tuple(one for one in found if one.id != "over")
+            return tuple(one for one in found if one != "over")
 
     listing = access._REVOKED
     monkeypatch.setattr(access, "_REVOKED", Slow())

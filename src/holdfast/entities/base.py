@@ -10,9 +10,11 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from holdfast.allowance import Allowance
+from holdfast.values import FurtherFieldsError, further_fields
 
 __all__ = [
     "Amount",
@@ -34,6 +36,19 @@ class Entity(BaseModel):
 
     # Entities within entities are looked at again, because `model_copy` checks nothing.
     model_config = ConfigDict(frozen=True, allow_inf_nan=False, revalidate_instances="always")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        # Looking at an instance of a subclass again, Pydantic would make this class of it.
+        def whole(value: Any) -> Any:
+            kind = type(value)
+            if kind is dict or kind is cls or not isinstance(value, cls):
+                return value
+            if lost := further_fields(cls, value):
+                raise FurtherFieldsError(cls, kind, lost)
+            return value
+
+        return core_schema.no_info_before_validator_function(whole, handler(source))
 
 
 def new_id() -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import timedelta
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from holdfast.entities.base import Count, Entity, NotBlankStr, Sha256
+from holdfast.errors import InvalidArgumentError
+from holdfast.values import plain
 
 __all__ = ["VersionSnapshot", "compute_content_hash"]
 
@@ -34,6 +36,23 @@ class VersionSnapshot(Entity, Generic[T]):
 
 
 def compute_content_hash(model: BaseModel) -> str:
-    """SHA-256 of the model's JSON with sorted keys: equal content, equal hash, on any machine."""
-    text = json.dumps(model.model_dump(mode="json"), sort_keys=True, default=str)
+    """SHA-256 of the model's JSON with sorted keys: equal content, equal hash, on any machine.
+
+    What Pydantic cannot dump, such as a read-only mapping, is hashed by its fields;
+    `InvalidArgumentError` if they are nothing that JSON knows.
+    """
+    try:
+        content: Any = model.model_dump(mode="json", warnings=False)
+    except Exception:
+        content = _by_fields(model)
+    text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _by_fields(model: BaseModel) -> Any:
+    try:
+        return plain(model)
+    except Exception as error:
+        raise InvalidArgumentError(
+            f"compute_content_hash: {type(model).__name__} holds what JSON does not know"
+        ) from error

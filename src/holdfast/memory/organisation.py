@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from uuid import uuid4
 
 from holdfast.backend import PersistenceBackend
@@ -18,6 +18,7 @@ from holdfast.entities import (
     OrgMemoryQuery,
 )
 from holdfast.errors import PersistenceConnectionError, PersistenceError
+from holdfast.mapping import checked
 from holdfast.memory.errors import (
     OrgMemoryAccessDeniedError,
     OrgMemoryConnectionError,
@@ -25,6 +26,7 @@ from holdfast.memory.errors import (
     OrgMemoryQueryError,
     OrgMemoryWriteError,
 )
+from holdfast.repositories import OrgFactRepository
 
 __all__ = ["OrgMemoryBackend", "create_org_memory"]
 
@@ -58,7 +60,10 @@ class OrgMemoryBackend(Protocol):
 
     async def write(self, request: OrgFactWriteRequest, *, author: OrgFactAuthor) -> str:
         """Publish a fact, and answer its id. `OrgMemoryWriteError`, or
-        `OrgMemoryAccessDeniedError` if the rules do not let the author."""
+        `OrgMemoryAccessDeniedError` if the rules do not let the author.
+
+        Where a class is bound to `OrgFact`, the author may be of the class that it has for it.
+        """
 
     async def list_policies(self) -> tuple[OrgFact, ...]:
         """The configured policies in their order, then the stored ones, newest first.
@@ -110,38 +115,63 @@ class _OrgMemory:
             )
 
     async def write(self, request: OrgFactWriteRequest, *, author: OrgFactAuthor) -> str:
-        if not self._config.write_access.allows(request.category, author):
-            raise OrgMemoryAccessDeniedError(
-                f"the write rules let this author write no fact of category {request.category}"
-            )
-        fact = OrgFact(
-            id=str(uuid4()),
-            content=request.content,
-            category=request.category,
-            tags=request.tags,
-            author=author,
-            created_at=datetime.now(UTC),
-        )
         with _as(OrgMemoryWriteError):
-            await self._backend.org_facts.save(fact)
-        return fact.id
+            wanted = checked(request, OrgFactWriteRequest, "write: request")
+            known = self._author(author)
+        if not self._config.write_access.allows(wanted.category, known):
+            raise OrgMemoryAccessDeniedError(
+                f"the write rules let this author write no fact of category {wanted.category}"
+            )
+        fact_id = str(uuid4())
+        with _as(OrgMemoryWriteError):
+            facts = self._backend.org_facts
+            fact = _make(
+                facts,
+                id=fact_id,
+                content=wanted.content,
+                category=wanted.category,
+                tags=wanted.tags,
+                author=author,
+                created_at=datetime.now(UTC),
+            )
+            await facts.save(fact)
+        return fact_id
+
+    def _author(self, author: OrgFactAuthor) -> OrgFactAuthor:
+        """What the rules know, of an instance of the application's class as well."""
+        if type(author) is OrgFactAuthor:
+            return author
+        known = getattr(self._backend.org_facts, "_author", None)
+        if known is None:
+            return checked(author, OrgFactAuthor, "write: author")
+        stands_for: OrgFactAuthor = known(author, "write: author")
+        return stands_for
 
     async def list_policies(self) -> tuple[OrgFact, ...]:
         policy = OrgFactCategory.CORE_POLICY
-        with _as(OrgMemoryQueryError):
-            stored = await self._backend.org_facts.list_by_category(policy)
         now = datetime.now(UTC)
-        configured = [
-            OrgFact(
-                id=f"core-policy-{number}",
-                content=content,
-                category=policy,
-                author=OrgFactAuthor(is_human=True),
-                created_at=now,
-            )
-            for number, content in enumerate(self._config.core_policies)
-        ]
+        with _as(OrgMemoryQueryError):
+            facts = self._backend.org_facts
+            stored = await facts.list_by_category(policy)
+            configured = [
+                _make(
+                    facts,
+                    id=f"core-policy-{number}",
+                    content=content,
+                    category=policy,
+                    author=OrgFactAuthor(is_human=True),
+                    created_at=now,
+                )
+                for number, content in enumerate(self._config.core_policies)
+            ]
         return (*configured, *stored)
+
+
+def _make(facts: OrgFactRepository, **fields: Any) -> OrgFact:
+    """A fact of the class that the repository takes, if it says which."""
+    make = getattr(facts, "_make", OrgFact)
+    fact: OrgFact = make(**fields)
+    return fact
 
 
 @contextmanager

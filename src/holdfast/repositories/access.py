@@ -21,7 +21,7 @@ from holdfast.repositories.base import (
     provide,
     where_equal,
 )
-from holdfast.repositories.paging import EntityListing
+from holdfast.repositories.paging import EntityListing, Listing
 from holdfast.repositories.shapes import AppendOnly, Records
 from holdfast.schema.access import refresh_tokens, sessions
 from holdfast.schema.meta import TENANT
@@ -122,6 +122,7 @@ class AccessRepositories(Protocol):
 
 
 _SESSIONS = AppendOnly(sessions, Session)
+_ID, _IS_REVOKED = map(_SESSIONS.mapper.place, ("id", "revoked"))
 _CREATE = insert("sessions.create", sessions, _SESSIONS.mapper.parameters)
 _NOW = parameter(sessions.c.expires_at, "now")
 _NOT_REVOKED = ~sessions.c.revoked
@@ -135,9 +136,11 @@ _LIST_BY_USER = EntityListing(
 _LIST_ALL = EntityListing(
     "sessions.list_all", _SESSIONS.mapper, order=("created_at", "id"), descending=True
 )
-_REVOKED = EntityListing(
+_REVOKED = Listing(
     "sessions.load_revoked",
-    _SESSIONS.mapper,
+    sessions,
+    (sessions.c.id,),
+    lambda row: str(row[0]),
     order=("expires_at", "id"),
     filters={"now": ("expires_at", operator.gt)},
     # Spelled as the partial index spells it: SQLite would not know `revoked = 1` for the same.
@@ -190,12 +193,13 @@ class _Sessions(Repository):
         before = set(self._revoked)
         found = await _REVOKED.fetch(self, {"now": utc_now()})
         # What was revoked here meanwhile may have been too late for the read.
-        self._revoked = {session.id for session in found} | (self._revoked - before)
+        self._revoked = set(found) | (self._revoked - before)
 
     async def create(self, session: Session) -> None:
-        await self._session.write(_CREATE, await _SESSIONS.encode(self, session))
-        if session.revoked:
-            self._revoked.add(session.id)
+        arguments = await _SESSIONS.encode(self, session)
+        await self._session.write(_CREATE, arguments)
+        if arguments[_IS_REVOKED]:
+            self._revoked.add(arguments[_ID])
 
     async def get(self, session_id: str) -> Session | None:
         return await _SESSIONS.get(self, session_id)
@@ -294,10 +298,10 @@ class _RefreshTokens(Repository):
         rows = await self._session.returning(_CONSUME, (self._tenant, token_hash, utc_now()))
         if not rows:
             return None
-        record = _TOKENS.decode(self, rows[0])
+        record, answer = _TOKENS.both(self, rows[0])
         if is_session_revoked is not None and is_session_revoked(record.session_id):
             return None
-        return record
+        return answer
 
     async def revoke_by_session(self, session_id: str) -> int:
         checks.not_blank(session_id, f"{_REVOKE_BY_SESSION.name}: session_id")

@@ -136,8 +136,8 @@ class _LifecycleEvents(Repository):
         name = _LIST_EVENTS.name
         filters = {
             "agent_id": checks.optional(checks.text, agent_id, f"{name}: agent_id"),
-            "event_type": checks.optional(
-                checks.choice, event_type, LifecycleEventType, f"{name}: event_type"
+            "event_type": self._choice(
+                _EVENTS.mapper, "event_type", event_type, LifecycleEventType, f"{name}: event_type"
             ),
             "since": checks.optional(checks.instant, since, f"{name}: since"),
         }

@@ -118,8 +118,12 @@ class _Approvals(Repository):
         name = _LIST_ITEMS.name
         filters = {
             "status": checks.optional(checks.choice, status, ApprovalStatus, f"{name}: status"),
-            "risk_level": checks.optional(
-                checks.choice, risk_level, ApprovalRiskLevel, f"{name}: risk_level"
+            "risk_level": self._choice(
+                _APPROVALS.mapper,
+                "risk_level",
+                risk_level,
+                ApprovalRiskLevel,
+                f"{name}: risk_level",
             ),
             "action_type": checks.optional(checks.text, action_type, f"{name}: action_type"),
         }

@@ -87,8 +87,8 @@ class _Artifacts(Repository):
         filters = {
             "task_id": checks.optional(checks.text, task_id, f"{name}: task_id"),
             "created_by": checks.optional(checks.text, created_by, f"{name}: created_by"),
-            "artifact_type": checks.optional(
-                checks.choice, artifact_type, ArtifactType, f"{name}: artifact_type"
+            "artifact_type": self._choice(
+                _ARTIFACTS.mapper, "type", artifact_type, ArtifactType, f"{name}: artifact_type"
             ),
         }
         return await _LIST_ARTIFACTS.fetch(self, filters, limit=limit, after=after)

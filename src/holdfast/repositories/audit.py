@@ -95,11 +95,11 @@ class _AuditEntries(Repository):
         filters = {
             "agent_id": checks.optional(checks.text, agent_id, f"{name}: agent_id"),
             "action_type": checks.optional(checks.text, action_type, f"{name}: action_type"),
-            "verdict": checks.optional(
-                checks.choice, verdict, get_args(AuditVerdictStr), f"{name}: verdict"
+            "verdict": self._choice(
+                _ENTRIES.mapper, "verdict", verdict, get_args(AuditVerdictStr), f"{name}: verdict"
             ),
-            "risk_level": checks.optional(
-                checks.choice, risk_level, ApprovalRiskLevel, f"{name}: risk_level"
+            "risk_level": self._choice(
+                _ENTRIES.mapper, "risk_level", risk_level, ApprovalRiskLevel, f"{name}: risk_level"
             ),
             "since": checks.optional(checks.instant, since, f"{name}: since"),
             "until": checks.optional(checks.instant, until, f"{name}: until"),

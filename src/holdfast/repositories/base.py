@@ -20,10 +20,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
+from holdfast import checks
 from holdfast.binding import Models
 from holdfast.engines.base import Row, Session, Statement
 from holdfast.errors import MalformedRowError
-from holdfast.mapping import Mapper
+from holdfast.mapping import Choices, Mapper
 from holdfast.reading import MalformedRow, Report, entities, readable
 from holdfast.schema.meta import EXTRA, TENANT
 
@@ -74,6 +75,15 @@ class Repository:
     def _bound(self, mapper: Mapper[E]) -> Mapper[E]:
         """The mapper for the class that the application uses for this kind of entity."""
         return mapper if self._models is None else self._models.bind(mapper)
+
+    def _choice(
+        self, mapper: Mapper[Any], field: str, value: Any, choices: Choices, place: str
+    ) -> str | None:
+        """A filter's value, of Holdfast's list or that of the application's class; or ``None``."""
+        chosen: str | None = checks.optional(
+            self._bound(mapper).choice, value, field, choices, place
+        )
+        return chosen
 
     async def _all_of(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol, get_args, runtime_checkable
 
@@ -11,7 +11,7 @@ from sqlalchemy import func, literal_column, select
 from sqlalchemy.dialects import postgresql
 
 from holdfast import checks
-from holdfast.engines.base import Row, Session, Statement
+from holdfast.engines.base import Session, Statement
 from holdfast.entities import (
     ConfidenceMetadata,
     DecisionOutcome,
@@ -57,7 +57,8 @@ class DecisionRepository(Protocol):
 
         `DuplicateRecordError` if the id is taken; an unknown task (``decision_records.task_id``)
         is a `ConstraintViolationError`. What breaks a rule of the record is refused with its own
-        ``ValidationError``. ``extra`` are the further fields of an application's own class.
+        ``ValidationError``. ``extra`` are the further fields of an application's own class; a
+        value for a field that it lacks is refused.
         """
 
     async def get(self, record_id: str) -> DecisionRecord | None: ...
@@ -125,7 +126,8 @@ def _append() -> Statement:
 
 
 _APPEND = _append()
-_VERSION = _DECISIONS.mapper.parameters.index("version")
+_VERSION = _DECISIONS.mapper.place("version")
+_ROW = [_DECISIONS.mapper.place(column.name) for column in _DECISIONS.mapper.columns]
 _BY_TASK = EntityListing(
     "decision_records.list_by_task",
     _DECISIONS.mapper,
@@ -186,24 +188,27 @@ class _Decisions(Repository):
             "confidence_metadata": confidence_metadata,
             "lens_attribution": lens_attribution,
         }
-        kind = self._bound(_DECISIONS.mapper).entity
+        mapper = self._bound(_DECISIONS.mapper)
+        kind = mapper.entity
         own = checks.mapping(extra, f"{_APPEND.name}: extra")
         if unknown := own.keys() & fields.keys() | own.keys() - kind.model_fields.keys():
             raise InvalidArgumentError(
                 f"{_APPEND.name}: extra may hold the further fields of {kind.__name__}, not "
                 f"{', '.join(sorted(map(str, unknown)))}"
             )
-        # By name: an alias is for what comes from outside.
-        record = kind.model_validate(fields | own, by_name=True, by_alias=False)
-        arguments = list(await _DECISIONS.encode(self, record))
-        del arguments[_VERSION]
+        record = mapper.make(fields | own, unwrapped=True)
+        arguments = await mapper.encoded(self._tenant, record, made=True)
+        before, behind = arguments[:_VERSION], arguments[_VERSION + 1 :]
 
-        async def append(session: Session) -> Sequence[Row]:
+        async def append(session: Session) -> DecisionRecord:
             await session.get(_LOCK_TASK, (self._tenant, task_id))
-            return await session.returning(_APPEND, tuple(arguments))
+            ((version,),) = await session.returning(_APPEND, before + behind)
+            if version == record.version:
+                return record
+            stored = (*before, version, *behind)
+            return mapper.decode([stored[place] for place in _ROW])
 
-        rows = await self._session.atomically(append)
-        return record.model_copy(update={"version": rows[0][0]})
+        return await self._session.atomically(append)
 
     async def get(self, record_id: str) -> DecisionRecord | None:
         return await _DECISIONS.one(self, _GET, record_id)

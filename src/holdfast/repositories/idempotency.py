@@ -163,8 +163,9 @@ class _IdempotencyKeys(Repository):
             if rows := await self._session.returning(_CLAIM, arguments):
                 mine = _KEYS.decode(self, rows[0])
                 return IdempotencyClaim(IdempotencyOutcome.FRESH, wanted.claim_token, mine)
-            if (record := await self.get(scope, key, now=moment)) is not None:
-                return IdempotencyClaim(IdempotencyOutcome(record.status.value), None, record)
+            if (found := await self._living(scope, key, moment)) is not None:
+                record, answer = found
+                return IdempotencyClaim(IdempotencyOutcome(record.status.value), None, answer)
             # Deleted since: it is free again.
 
     async def complete(
@@ -196,9 +197,21 @@ class _IdempotencyKeys(Repository):
     async def get(
         self, scope: str, key: str, *, now: datetime | None = None
     ) -> IdempotencyRecord | None:
-        moment = _moment(now, _GET.name)
-        record = await _KEYS.one(self, _GET, scope, key)
-        return None if record is None or record.expires_at <= moment else record
+        found = await self._living(scope, key, _moment(now, _GET.name))
+        return None if found is None else found[1]
+
+    async def _living(
+        self, scope: str, key: str, moment: datetime
+    ) -> tuple[IdempotencyRecord, IdempotencyRecord] | None:
+        """What is stored and not over, and as the application's class."""
+        arguments = (
+            self._tenant,
+            checks.not_blank(scope, f"{_GET.name}: scope"),
+            checks.not_blank(key, f"{_GET.name}: key"),
+        )
+        row = await self._session.get(_GET, arguments)
+        found = None if row is None else _KEYS.both(self, row)
+        return None if found is None or found[0].expires_at <= moment else found
 
     async def cleanup_expired(self, *, now: datetime | None = None) -> int:
         return await self._session.execute(_CLEANUP, (self._tenant, _moment(now, _CLEANUP.name)))

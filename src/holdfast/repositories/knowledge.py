@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Protocol, runtime_checkable
@@ -78,7 +78,8 @@ class OrgFactRepository(Protocol):
         """In force, newest first; equal times by id, the greatest first."""
 
     async def delete(self, fact_id: str, *, author: OrgFactAuthor) -> bool:
-        """Retract, in the name of ``author``; False if there is none in force."""
+        """Retract, in the name of ``author``, which may also be of the class that a bound fact has
+        for it; False if there is none in force."""
 
     async def snapshot_at(
         self,
@@ -111,6 +112,9 @@ class KnowledgeRepositories(Protocol):
 
 
 _LARGEST_QUERY = 100
+#: Where the arguments of a save hold what the log keeps, and what that is of an author.
+_LOGGED = tuple(map(FACTS.mapper.place, ("id", "content", "category", "tags", "author")))
+_AUTHOR = tuple(OrgFactAuthor.model_fields)
 #: What `lower` does to text that compares by code point, on both engines: ASCII letters only.
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
@@ -118,15 +122,25 @@ _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 class _OrgFacts(Repository):
     table = org_facts_snapshot
 
+    def _make(self, **fields: Any) -> OrgFact:
+        """A fact of the application's class, where it has one."""
+        return self._bound(FACTS.mapper).make(fields)
+
+    def _author(self, author: OrgFactAuthor, place: str) -> OrgFactAuthor:
+        """An author, also of the class that the application's facts have for it."""
+        own = self._bound(FACTS.mapper).classes("author")
+        return checked(author, OrgFactAuthor, place, also=own)
+
     async def save(self, fact: OrgFact) -> None:
         arguments = await FACTS.encode(self, fact)
+        fact_id, content, category, tags, author = (arguments[place] for place in _LOGGED)
 
         async def publish(session: Session) -> None:
             # The row stays locked until the end, so that writers of one fact take turns.
             ((version, when),) = await session.returning(PUBLISH, arguments)
             await self._note(
-                session, fact.id, fact.author, "PUBLISH", version, when,
-                content=fact.content, category=fact.category, tags=fact.tags,
+                session, fact_id, jsontext.parsed(author), "PUBLISH", version, when,
+                content=content, category=category, tags=jsontext.parsed(tags),
             )  # fmt: skip
 
         await self._session.atomically(publish)
@@ -169,9 +183,7 @@ class _OrgFacts(Repository):
 
     async def delete(self, fact_id: str, *, author: OrgFactAuthor) -> bool:
         checks.not_blank(fact_id, f"{RETRACT.name}: fact_id")
-        if not isinstance(author, OrgFactAuthor):
-            raise InvalidArgumentError(f"{RETRACT.name}: author must be an OrgFactAuthor")
-        by = checked(author, f"{RETRACT.name}: author")
+        by = dict(self._author(author, f"{RETRACT.name}: author"))
 
         async def retract(session: Session) -> bool:
             rows = await session.returning(RETRACT, (self._tenant, fact_id, utc_now()))
@@ -211,7 +223,7 @@ class _OrgFacts(Repository):
         self,
         session: Session,
         fact_id: str,
-        author: OrgFactAuthor,
+        author: Mapping[str, Any],
         operation_type: str,
         version: int,
         when: datetime,
@@ -222,10 +234,7 @@ class _OrgFacts(Repository):
                 "operation_id": new_id(),
                 "fact_id": fact_id,
                 "operation_type": operation_type,
-                "author_agent_id": author.agent_id,
-                "author_seniority": author.seniority,
-                "author_is_human": author.is_human,
-                "author_autonomy_level": author.autonomy_level,
+                **{f"author_{name}": author[name] for name in _AUTHOR if name in author},
                 "timestamp": when,
                 "version": version,
                 **what,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Protocol, Self, runtime_checkable
 
 from sqlalchemy import and_, bindparam, case, delete, literal_column, null, or_
@@ -13,8 +14,9 @@ from holdfast import checks
 from holdfast.engines.base import Statement
 from holdfast.entities import Lockout, LockoutConfig
 from holdfast.entities.base import utc_now
+from holdfast.mapping import checked
 from holdfast.repositories.base import Repository, delete_by, parameter, provide, where_equal
-from holdfast.repositories.paging import EntityListing
+from holdfast.repositories.paging import Listing
 from holdfast.repositories.shapes import Records
 from holdfast.schema.lockouts import lockouts
 from holdfast.schema.meta import TENANT
@@ -67,14 +69,17 @@ class LockoutRepositories(Protocol):
         return provide(self, _Lockouts)
 
     def build_lockouts(self, config: LockoutConfig) -> LockoutRepository:
-        """One of its own that keeps other limits."""
+        """One of its own that keeps other limits: a `LockoutConfig`, or a model of the
+        application's with the same fields. Anything else is refused by its first call."""
         return provide(self, _Lockouts)._under(config)
 
 
 _LOCKOUTS = Records(lockouts, Lockout)
-_LOCKED = EntityListing(
+_LOCKED = Listing(
     "lockouts.load_locked",
-    _LOCKOUTS.mapper,
+    lockouts,
+    (lockouts.c.username, lockouts.c.locked_until),
+    lambda row: (str(row[0]), row[1]),
     order=("username",),
     filters={"now": ("locked_until", operator.gt)},
     replica=False,
@@ -143,18 +148,22 @@ class _Lockouts(Repository):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._config = LockoutConfig()
+        self._given: LockoutConfig = LockoutConfig()
         self._ends: dict[str, datetime] = {}
 
     def _under(self, config: LockoutConfig) -> Self:
         other = type(self)(self._session, self._tenant, self._models)
-        other._config = config
+        other._given = config
         return other
+
+    @cached_property
+    def _config(self) -> LockoutConfig:
+        return checked(self._given, LockoutConfig, "lockouts: config")
 
     async def load_locked(self) -> None:
         before = dict(self._ends)
         found = await _LOCKED.fetch(self, {"now": utc_now()})
-        ends = {one.username: one.locked_until for one in found if one.locked_until}
+        ends: dict[str, datetime] = dict(found)
         # What was seen here meanwhile may have been too late for the read.
         ends |= {name: end for name, end in self._ends.items() if before.get(name) != end}
         self._ends = ends

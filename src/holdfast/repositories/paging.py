@@ -274,7 +274,7 @@ class EntityListing(Listing[E]):
         mapper = owner._bound(self._mapper)
         if not mapper.accepts(after):
             return await super()._behind(owner, after)
-        said = tuple(name for name in self._order if name in mapper.fields)
+        said = tuple(filter(mapper.knows, self._order))
         given = dict(zip(said, mapper.encode_fields(after, said), strict=True))
         if said == self._order:
             return tuple(given.values())

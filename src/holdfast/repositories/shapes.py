@@ -73,6 +73,11 @@ class Records(Generic[E]):
     def decode(self, owner: Repository, row: Row, *, patient: bool = True) -> E:
         return owner._bound(self.mapper).decode(row, patient=patient)
 
+    def both(self, owner: Repository, row: Row) -> tuple[E, E]:
+        """Holdfast's entity of a row, and that of the class that stands for it."""
+        bound, entity = owner._bound(self.mapper), self.mapper.decode(row)
+        return entity, entity if bound is self.mapper else bound.decode(row)
+
     def by(self, verb: str, *columns: str) -> Statement:
         """A point read by columns that are unique together."""
         return select_by(f"{self.name}.{verb}", self.table, self.mapper.columns, columns)

@@ -68,7 +68,8 @@ class VersioningService(Generic[T]):
     async def snapshot_if_changed(
         self, entity_id: str, snapshot: T, saved_by: str
     ) -> VersionSnapshot[T] | None:
-        """The next version, or ``None`` if the latest one has the same content.
+        """The next version, or ``None`` if the latest one has the same content; both of the
+        application's class, where one is bound.
 
         Whoever loses a race against the same content gets the winner's version; against other
         content the next number, and if that is taken as well, the latest version as it is then.
@@ -78,7 +79,7 @@ class VersioningService(Generic[T]):
         if latest is not None and latest.content_hash == content_hash:
             return None
         for _ in range(2):
-            made = VersionSnapshot[Any](
+            made = self._make(
                 entity_id=entity_id,
                 version=1 if latest is None else latest.version + 1,
                 content_hash=content_hash,
@@ -92,6 +93,12 @@ class VersioningService(Generic[T]):
             if latest is not None and latest.content_hash == content_hash:
                 return latest
         return latest
+
+    def _make(self, **fields: Any) -> VersionSnapshot[T]:
+        """A version of the class that the repository takes, if it says which."""
+        make = getattr(self._repository, "_make", VersionSnapshot[Any])
+        made: VersionSnapshot[T] = make(**fields)
+        return made
 
     async def get_latest(self, entity_id: str) -> VersionSnapshot[T] | None:
         return await self._repository.get_latest_version(entity_id)
@@ -135,6 +142,11 @@ _ROLES = History(tables.role_versions, VersionSnapshot[Role])
 
 class _Versions(Repository, Generic[T]):
     history: ClassVar[History[Any]]
+
+    def _make(self, **fields: Any) -> VersionSnapshot[T]:
+        """A version of the application's class, where it has one."""
+        made: VersionSnapshot[T] = self._bound(self.history.mapper).make(fields)
+        return made
 
     async def save_version(self, version: VersionSnapshot[T]) -> bool:
         return await self.history.add(self, version)

@@ -284,7 +284,8 @@ class _Projects(Repository):
     async def update(self, project: Project) -> None:
         arguments = await _PROJECTS.encode(self, project)
         if not await self._session.execute(_UPDATE_PROJECT, arguments):
-            raise RecordNotFoundError(f"projects.update: there is no project {project.id!r}")
+            key = arguments[_PROJECTS.mapper.place("id")]
+            raise RecordNotFoundError(f"projects.update: there is no project {key!r}")
 
     async def get(self, project_id: str) -> Project | None:
         return await _PROJECTS.get(self, project_id)
@@ -299,7 +300,9 @@ class _Projects(Repository):
     ) -> tuple[Project, ...]:
         name = _LIST_PROJECTS.name
         filters = {
-            "status": checks.optional(checks.choice, status, ProjectStatus, f"{name}: status"),
+            "status": self._choice(
+                _PROJECTS.mapper, "status", status, ProjectStatus, f"{name}: status"
+            ),
             "lead": checks.optional(checks.text, lead, f"{name}: lead"),
         }
         return await _LIST_PROJECTS.fetch(self, filters, limit=limit, after=after)

@@ -117,6 +117,7 @@ class WorkflowRepositories(Protocol):
 
 
 _DEFINITIONS = Revised(workflow_definitions, WorkflowDefinition, keep=("created_by", "created_at"))
+_DEFINITION_VERSION = _DEFINITIONS.mapper.place("version")
 _LIST_DEFINITIONS = EntityListing(
     "workflow_definitions.list_definitions",
     _DEFINITIONS.mapper,
@@ -131,9 +132,10 @@ class _Definitions(Repository):
 
     async def save(self, definition: WorkflowDefinition) -> None:
         arguments = await _DEFINITIONS.encode(self, definition)
-        write = _DEFINITIONS.create if definition.version == 1 else _DEFINITIONS.replace
+        version = arguments[_DEFINITION_VERSION]
+        write = _DEFINITIONS.create if version == 1 else _DEFINITIONS.replace
         if not await write(self._session, arguments):
-            raise _conflict(self.table.name, definition.version)
+            raise _conflict(self.table.name, version)
 
     async def create_if_absent(self, definition: WorkflowDefinition) -> bool:
         return await _DEFINITIONS.create(self._session, await _DEFINITIONS.encode(self, definition))
@@ -142,9 +144,9 @@ class _Definitions(Repository):
         arguments = await _DEFINITIONS.encode(self, definition)
         if await _DEFINITIONS.replace(self._session, arguments):
             return True
-        if await _DEFINITIONS.get(self, definition.id) is None:
+        if await _DEFINITIONS.get(self, arguments[_DEFINITIONS.mapper.place("id")]) is None:
             return False
-        raise _conflict(self.table.name, definition.version)
+        raise _conflict(self.table.name, arguments[_DEFINITION_VERSION])
 
     async def get(self, definition_id: str) -> WorkflowDefinition | None:
         return await _DEFINITIONS.get(self, definition_id)
@@ -158,7 +160,9 @@ class _Definitions(Repository):
     ) -> tuple[WorkflowDefinition, ...]:
         place = f"{_LIST_DEFINITIONS.name}: workflow_type"
         filters = {
-            "workflow_type": checks.optional(checks.choice, workflow_type, WorkflowType, place)
+            "workflow_type": self._choice(
+                _DEFINITIONS.mapper, "workflow_type", workflow_type, WorkflowType, place
+            )
         }
         return await _LIST_DEFINITIONS.fetch(self, filters, limit=limit, after=after)
 
@@ -167,8 +171,9 @@ class _Definitions(Repository):
 
 
 _EXECUTIONS = Revised(workflow_executions, WorkflowExecution)
-_STATUS = _EXECUTIONS.mapper.parameters.index("status")
-_NODES = _EXECUTIONS.mapper.parameters.index("node_executions")
+_ID, _VERSION, _STATUS, _NODES = map(
+    _EXECUTIONS.mapper.place, ("id", "version", "status", "node_executions")
+)
 _BY_DEFINITION = EntityListing(
     "workflow_executions.list_by_definition",
     _EXECUTIONS.mapper,
@@ -210,7 +215,8 @@ class _Executions(Repository):
     async def save(self, execution: WorkflowExecution) -> None:
         arguments = await _EXECUTIONS.encode(self, execution)
         tasks = _tasks_of(arguments)
-        new = execution.version == 1
+        execution_id, version = arguments[_ID], arguments[_VERSION]
+        new = version == 1
         if new and not tasks:
             await self._session.write(_EXECUTIONS.insert, arguments)
             return
@@ -219,11 +225,11 @@ class _Executions(Repository):
             if new:
                 await session.write(_EXECUTIONS.insert, arguments)
             elif await _EXECUTIONS.replace(session, arguments):
-                await session.execute(_FORGET_TASKS, (self._tenant, execution.id))
+                await session.execute(_FORGET_TASKS, (self._tenant, execution_id))
             else:
-                raise _conflict(self.table.name, execution.version)
+                raise _conflict(self.table.name, version)
             for task_id in tasks:
-                await session.write(_NOTE_TASK, (self._tenant, task_id, execution.id))
+                await session.write(_NOTE_TASK, (self._tenant, task_id, execution_id))
 
         await self._session.atomically(replace)
 
@@ -267,8 +273,8 @@ def _tasks_of(arguments: tuple[Any, ...]) -> list[str]:
     """
     if arguments[_STATUS] != WorkflowExecutionStatus.RUNNING:
         return []
-    nodes = jsontext.parsed(arguments[_NODES])
-    return sorted({node["task_id"] for node in nodes if node["task_id"] is not None})
+    tasks = {node.get("task_id") for node in jsontext.parsed(arguments[_NODES])}
+    return sorted(task for task in tasks if task is not None)
 
 
 def _conflict(table: str, version: int) -> VersionConflictError:
