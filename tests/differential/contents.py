@@ -22,7 +22,7 @@ __all__ = ["contents"]
 #: Tables that a repository writes beside its own.
 BESIDE = {"org_facts": org_facts_operation_log, "workflow_executions": workflow_execution_tasks}
 #: Columns that hold the real time; their order shows in what is listed and claimed.
-REAL_TIME = {"record_id", "first_saved"}
+REAL_TIME = {"record_id", "first_saved", "saved_order"}
 
 
 async def contents(view: View, offers: Sequence[Offer], times: Sequence[datetime]) -> list[Any]:

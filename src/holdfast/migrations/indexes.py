@@ -50,16 +50,12 @@ def replace_indexes_online(indexes: Mapping[str, tuple[str, Sequence[str]]]) -> 
 
     By name the table and the new columns. Whatever index was there serves until the new one does.
     As with `create_index_online` a revision does this alone, and is run again where it was killed.
-    Tables without rows take the place of all that in the transaction of the migration.
+    On SQLite, of tables without rows, and in printed SQL, which may be sent as one piece, it is all
+    in the transaction of the migration.
     """
-    if op.get_context().dialect.name != "postgresql":
+    if op.get_context().dialect.name != "postgresql" or op.get_context().as_sql:
         for name, (table, columns) in indexes.items():
             _replace(name, table, columns)
-    elif op.get_context().as_sql:
-        op.execute("COMMIT")
-        for name, (table, columns) in indexes.items():
-            _replace_online(name, table, columns)
-        op.execute("BEGIN")
     else:
         connection = op.get_bind()
         filled = {table for table, _ in indexes.values() if _has_rows(connection, table)}
