@@ -93,7 +93,7 @@ ROWS = {
 #: What the modules offer beside entities, enumerations, literals and rows.
 OTHERS = {
     "ApprovalTimeoutConfig", "Entity", "JsonHolder", "JsonObject", "NotBlankStr", "Part",
-    "compute_content_hash",
+    "compute_content_hash", "hash_token",
 }  # fmt: skip
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
 from holdfast.entities.base import Entity, NotBlankStr
 
-__all__ = ["RefreshRecord", "Session"]
+__all__ = ["RefreshRecord", "Session", "hash_token"]
 
 
 class Session(Entity):
@@ -28,6 +29,15 @@ class Session(Entity):
         if self.expires_at <= self.created_at:
             raise ValueError("expires_at must lie behind created_at")
         return self
+
+
+def hash_token(token: str) -> str:
+    """Return what is stored of a token: SHA-256, as hexadecimal digits.
+
+    Enough for random tokens of 128 bits or more (``secrets.token_urlsafe()``), which cannot be
+    guessed; passwords need a slow hash with a salt.
+    """
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 class RefreshRecord(Entity):

@@ -81,7 +81,11 @@ class SessionRepository(Protocol):
 
 @runtime_checkable
 class RefreshTokenRepository(Protocol):
-    """Tokens that prolong a session, once, by ``token_hash``."""
+    """Tokens that prolong a session, once, by ``token_hash``.
+
+    The caller hashes the token, with `hash_token` for one, and keeps the token itself nowhere:
+    whatever is stored here can be read by who reads the database, a backup or an export.
+    """
 
     async def create(
         self, token_hash: str, session_id: str, user_id: str, expires_at: datetime
