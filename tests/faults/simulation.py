@@ -24,6 +24,7 @@ from sqlalchemy import Column, PrimaryKeyConstraint, Table, Text
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from holdfast.engines.compiler import Compiler
+from holdfast.engines.postgres.namespace import LOOK
 from holdfast.errors import PersistenceConnectionError
 from holdfast.repositories.base import insert, select_by, upsert
 from holdfast.schema.meta import new_metadata
@@ -82,6 +83,8 @@ class SeededLoop(asyncio.SelectorEventLoop):
         inner._ready.extend(held)
 
 
+#: The answer to `LOOK`.
+_PLACE = ("org", "UTF8", "ann", "ann", "public", "public", True, True)
 #: One for all worlds: compiling takes longer than a world lasts.
 COMPILER = Compiler(dialect.dialect())  # type: ignore[no-untyped-call]
 assert INSERT.confirm is not None
@@ -165,8 +168,9 @@ class Connection:
         return await self.statement(sql, values)
 
     async def statement(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
-        if sql not in _MEANING:  # a question about the server; the answer to each is no
-            answer: list[Any] = await self._step("ask", lambda: [(False,)])
+        if sql not in _MEANING:  # a question about the server; the answer to all others is no
+            row = _PLACE if sql == LOOK else (False,)
+            answer: list[Any] = await self._step("ask", lambda: [row])
             return answer
         kind, many = _MEANING[sql]
         calls = list(zip(*values, strict=True)) if many else [values]
