@@ -7,27 +7,18 @@ import os
 import re
 import shutil
 import sqlite3
-import stat
 import sys
 import tempfile
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 from holdfast.config import SQLiteConfig
 from holdfast.engines.sqlite.opened import OpenedFiles
-from holdfast.engines.sqlite.plain import beside, is_plain, make_empty
+from holdfast.engines.sqlite.place import check_names, file_system, is_network
+from holdfast.engines.sqlite.plain import beside, make_empty
 from holdfast.errors import DatabaseGoneError, PersistenceConnectionError, ReadOnlyError
 
 __all__ = ["Database"]
-
-# File systems on which SQLite's locks or its shared memory cannot be trusted. Docker's overlay
-# is not among them: its files live on one local disk.
-_NETWORK = frozenset({"9p", "afs", "ceph", "cifs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4",
-                      "smb2", "smb3", "smbfs", "virtiofs"})  # fmt: skip
-
-_MOUNTS = Path("/proc/self/mountinfo")
-_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 class Database:
@@ -41,7 +32,7 @@ class Database:
         self._named = Path(config.path).absolute()
         self.path = self._named
         self._opened: OpenedFiles | None = None
-        self._immutable = False
+        self.is_fixed = False
         self._had_log = True
 
     def check(self) -> None:
@@ -83,37 +74,7 @@ class Database:
                 "allow_network_filesystem=True insists",
                 is_retryable=False,
             )
-        self._check_names()
-
-    def _check_names(self) -> None:
-        """Refuse what would be written elsewhere, or by others under another name."""
-        for ending in ("-wal", "-shm", "-journal"):
-            with suppress(OSError):
-                if not is_plain(os.lstat(beside(self.path, ending))):
-                    raise PersistenceConnectionError(
-                        f"{beside(self.path, ending)} is no regular file with one name: "
-                        "SQLite's log would be kept elsewhere. Find out who put it there, and "
-                        "remove it"
-                    )
-        try:
-            found = self.path.stat()
-        except OSError:  # there is none
-            return
-        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-            raise PersistenceConnectionError(f"{self.path} is no regular file")
-        if self.read_only or not stat.S_ISREG(found.st_mode):
-            return
-        if found.st_nlink > 1:
-            raise PersistenceConnectionError(
-                f"{self.path} has {found.st_nlink} names (hard links): a process that opens it by "
-                "another one keeps another log, and both together corrupt it. Remove the other "
-                "names (find them with `find -samefile`), or copy the file and use the copy"
-            )
-        if any(point == str(self.path) for point, _ in _mounts()):
-            raise PersistenceConnectionError(
-                f"{self.path} is mounted by itself, so its log would be kept beside the mount and "
-                "not beside the file, and lost with it: mount the directory instead"
-            )
+        check_names(self.path, read_only=self.read_only)
 
     def create(self) -> None:
         """Make the file of a new database, for its owner alone."""
@@ -127,11 +88,11 @@ class Database:
 
     def discard(self) -> None:
         """After the connections were closed: forget a database in memory, leave nothing behind."""
-        self._opened = None
+        self._opened, is_fixed, self.is_fixed = None, self.is_fixed, False
         if self.in_memory:
             shutil.rmtree(self.path.parent, ignore_errors=True)
             atexit.unregister(self.discard)
-        elif self.read_only and not self._had_log and not self._immutable:
+        elif self.read_only and not self._had_log and not is_fixed:
             self._tidy()
 
     def _tidy(self) -> None:
@@ -148,12 +109,11 @@ class Database:
     @property
     def file_system(self) -> str:
         """The type of the one the file lies on; empty where it cannot be told."""
-        return _file_system(self.path.parent)
+        return file_system(self.path.parent)
 
     @property
     def is_remote(self) -> bool:
-        kind = self.file_system
-        return kind in _NETWORK or kind.startswith("fuse.")
+        return is_network(self.file_system)
 
     @property
     def keeps_commits(self) -> bool:
@@ -178,7 +138,22 @@ class Database:
             raise ReadOnlyError(f"{self.path} was opened for reading (mode=ro)")
 
     def open_writer(self) -> sqlite3.Connection:
-        # The writer never sleeps inside SQLite: it polls for the lock itself (see `writer`).
+        """Open the connection that is the first, and writes unless all are to read."""
+        try:
+            # The writer never sleeps inside SQLite: it polls for the lock itself (see `writer`).
+            return self._open(busy_timeout=0)
+        except sqlite3.OperationalError as error:
+            if not (self.read_only and _needs_index(error)) or self._opened is not None:
+                raise
+            if self.wal_bytes():
+                log, index = beside(self.path, "-wal"), beside(self.path, "-shm")
+                raise ReadOnlyError(
+                    f"the latest commits are in {log}, which cannot be read without {index}, and "
+                    "that cannot be made here: copy the files to where it can, or open the "
+                    "database once for writing"
+                ) from error
+        # All of it is in the file, and nobody can have it open who has to make a log here.
+        self.is_fixed = True
         return self._open(busy_timeout=0)
 
     def open_reader(self) -> sqlite3.Connection:
@@ -204,7 +179,7 @@ class Database:
             before = opened.file
             mode = mode.removesuffix("c")  # none is made in the place of one that is gone
         connection = sqlite3.connect(
-            f"{self.path.as_uri()}?mode={mode}{'&immutable=1' if self._immutable else ''}",
+            f"{self.path.as_uri()}?mode={mode}{'&immutable=1' if self.is_fixed else ''}",
             uri=True,
             timeout=config.busy_timeout_seconds,
             isolation_level=None,
@@ -240,8 +215,8 @@ class Database:
             journal = connection.execute("PRAGMA journal_mode").fetchone()[0]
             connection.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
             # Now that it is open, so that its number stays: was it this one?
-            has_log = journal == "wal" and not self._immutable
-            files = OpenedFiles(self._named, self.path, has_log=has_log)
+            has_log = journal == "wal" and not self.is_fixed
+            files = OpenedFiles(self._named, self.path, has_log=has_log, is_fixed=self.is_fixed)
             if before not in (files.file, None):
                 raise DatabaseGoneError(f"{self.path} was replaced while it was being opened")
             self._opened = opened or files
@@ -273,22 +248,7 @@ def _number(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _mounts() -> Iterator[tuple[str, str]]:
-    """The places where something is mounted, and the type of each; none where it cannot be told."""
-    try:
-        mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return
-    for line in mounts.splitlines():
-        left, _, right = line.partition(" - ")
-        yield _OCTAL.sub(lambda found: chr(int(found[1], 8)), left.split()[4]), right.split()[0]
-
-
-def _file_system(directory: Path) -> str:
-    """The type of the file system a directory lies on; empty where it cannot be told."""
-    best, kind = -1, ""
-    resolved = directory.resolve()
-    for point, type_ in _mounts():
-        if len(point) > best and resolved.is_relative_to(point):
-            best, kind = len(point), type_
-    return kind
+def _needs_index(error: sqlite3.Error) -> bool:
+    """Whether SQLite could not make what it reads a log with."""
+    name = error.sqlite_errorname
+    return name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY_DIRECTORY", "SQLITE_READONLY_CANT"))

@@ -51,7 +51,9 @@ class OpenedFiles:
     number leads to the same file. Each look costs about a microsecond.
     """
 
-    def __init__(self, named: Path, path: Path, *, has_log: bool) -> None:
+    def __init__(self, named: Path, path: Path, *, has_log: bool, is_fixed: bool = False) -> None:
+        # SQLite was told that nobody writes to the file, and does not look itself.
+        self._is_fixed, self._log = is_fixed, beside(path, "-wal")
         # The name in the configuration, which a link may have led to the file that is open.
         self._name = str(named)
         #: What was seen of the database at the last look.
@@ -70,7 +72,9 @@ class OpenedFiles:
         found = self._stat(self._name)
         if _identity(found) != self.file:
             raise _gone(self._name, "is another file now")
-        if found.st_mtime_ns != self.found.st_mtime_ns and self._logs:
+        if self._is_fixed:
+            self._check_fixed(found)
+        elif found.st_mtime_ns != self.found.st_mtime_ns and self._logs:
             self._look_inside()
         self.found = found
 
@@ -93,6 +97,17 @@ class OpenedFiles:
         if _identity(found) != number:
             raise _gone(name, "is another file now")
         return found.st_size
+
+    def _check_fixed(self, found: os.stat_result) -> None:
+        try:
+            has_log = self._log.stat().st_size > 0
+        except OSError:
+            has_log = False
+        if has_log or found.st_mtime_ns != self.found.st_mtime_ns:
+            raise DatabaseGoneError(
+                f"{self._name} is being written to, and was opened as one that is not: what is "
+                "read may be old. Connect anew"
+            )
 
     def _look_inside(self) -> None:
         """What was copied over the file: its number stays, its content is another."""

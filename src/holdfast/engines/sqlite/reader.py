@@ -30,6 +30,8 @@ def read_batch(
             problem = translate(error, statement)
             problem.__cause__ = error
             outcomes.append((None, problem))
+    if database.is_fixed:
+        database.check_opened()
     return outcomes
 
 
