@@ -83,14 +83,35 @@ def test_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["../x.db", "a/../x.db", "a\\..\\x.db", "/srv/..", "", " ", "a\0b"]
-)
+    "path",
+    ["../x.db", "a/../x.db", "a\\..\\x.db", "/srv/..", "", " ", "a\0b", ":memory", "memory:",
+     ":MEMORY:", "::memory:", "/:memory:", "./:memory:", "a/memory:", "~", "~/x.db", "~ann/x.db",
+     "~\\x.db", "file:x.db", "file::memory:", "x.db/", "data\\", " x.db", "x.db ", "x.db\n"],
+)  # fmt: skip
 def test_paths_refused(path: str) -> None:
     with pytest.raises(ValidationError):
         SQLiteConfig(path=path)
 
 
-@pytest.mark.parametrize("path", [":memory:", "/srv/org.db", "C:\\data\\org.db", "a..b/..c"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ":memory:",
+        "/srv/org.db",
+        "C:\\data\\org.db",
+        "a..b/..c",
+        "memory",
+        "memory.db",
+        "a/memory",
+        "./~/x.db",
+        "/srv/~x",
+        "org~1.db",
+        "a b.db",
+        "file.db",
+        "C:memory",
+        "\u00fcber.db",
+    ],
+)
 def test_paths_taken(path: str) -> None:
     assert SQLiteConfig(path=path).path == path
 
@@ -268,6 +289,23 @@ P = f"postgresql://ann:{CANARY}"
         ("sqlite://org.db", "three slashes"),
         ("sqlite://", "three slashes"),
         ("sqlite:///", "three slashes"),
+        ("sqlite:///:memory", r"sqlite\.path: must be exactly ':memory:'"),
+        ("sqlite:///%3Amemory", r"sqlite\.path: must be exactly ':memory:'"),
+        ("sqlite:////:memory:", r"sqlite\.path: must be exactly ':memory:'"),
+        ("sqlite://:memory:", "three slashes.*sqlite:///:memory:"),
+        ("sqlite::memory:", "no scheme"),
+        ("sqlite:///file::memory:?cache=shared", "unknown URL parameter 'cache'"),
+        ("sqlite:///file:a.db?mode=ro", r"sqlite\.path: .*leave out 'file:'"),
+        ("sqlite:///~/a.db", r"sqlite\.path: '~' is not expanded: .*in full \(/"),
+        ("sqlite:///%7E/a.db", r"sqlite\.path: '~' is not expanded"),
+        ("sqlite:///~ann/a.db", r"sqlite\.path: '~' is not expanded: .*in full, or"),
+        ("sqlite:///a.db/", r"sqlite\.path: must name a file"),
+        ("sqlite:////", r"sqlite\.path: must name a file"),
+        ("sqlite:///a.db%20", r"sqlite\.path: .*blank"),
+        ("sqlite:///%2e%2e/a.db", r"sqlite\.path: must not contain a '\.\.'"),
+        ("sqlite:///a.db?mode=rx", r"sqlite\.mode: .*'rwc', 'rw' or 'ro'"),
+        ("sqlite:///:memory:?mode=ro", "leave mode out"),
+        ("sqlite:///a.db?immutable=1", "unknown URL parameter 'immutable'"),
         ("sqlite:///a/../b.db", r"sqlite\.path: must not contain a '\.\.'"),
         ("sqlite:///a.db?reader=3", "unknown URL parameter 'reader'.*readers"),
         ("sqlite:///a.db?host=db", "unknown URL parameter 'host'"),

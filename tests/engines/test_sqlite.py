@@ -7,6 +7,7 @@ import itertools
 import multiprocessing
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -213,6 +214,16 @@ async def refused(path: Path | str, says: str, **options: Any) -> None:
 
 async def test_a_directory_that_is_missing(tmp_path: Path) -> None:
     await refused(tmp_path / "missing" / "org.db", "directory .* does not exist: .*missing")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there it is one")
+@pytest.mark.parametrize("path", ["C:/data/org.db", "c:\\data\\org.db", "\\\\server\\org.db"])
+async def test_a_path_of_another_system(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    await refused(path, "is a path of Windows")
+    assert not [*tmp_path.iterdir()]  # noqa: ASYNC240 - it is empty
 
 
 async def test_a_directory_instead_of_a_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, Self
@@ -32,6 +33,29 @@ def _not_blank(text: str) -> str:
 def _one_word(text: str) -> str:
     if any(c.isspace() or not c.isprintable() for c in text):
         raise ValueError("must not contain whitespace or control characters")
+    return text
+
+
+def _meant(text: str) -> str:
+    """Refuse what would be taken for the name of a file, and is not meant as one."""
+    if text == ":memory:":
+        return text
+    if text != text.strip():
+        raise ValueError("must not begin or end with a blank")
+    if text.startswith("~"):
+        # Not meant by all who read the configuration: a service may have no home, or another one.
+        home = os.path.expanduser("~")  # noqa: PTH111 - which raises where there is none
+        place = f" ({home})" if text.startswith(("~/", "~\\")) and home != "~" else ""
+        raise ValueError(
+            f"'~' is not expanded: write the directory in full{place}, or ./~ where it is a name"
+        )
+    if text.startswith("file:"):
+        raise ValueError("must be a path, not a URI: leave out 'file:' and what follows '?'")
+    name = PureWindowsPath(text).name
+    if name.strip(":").lower() == "memory" and (":" in text[2:] or text.startswith(":")):
+        raise ValueError("must be exactly ':memory:' for a database in memory")
+    if text.endswith(("/", "\\")):
+        raise ValueError("must name a file, not a directory")
     return text
 
 
@@ -109,7 +133,7 @@ class EngineConfig(Config):
 class SQLiteConfig(EngineConfig):
     """A database in one file, or in memory with ``path=":memory:"``."""
 
-    path: Annotated[NotBlankStr, AfterValidator(_file_path)] = "holdfast.db"
+    path: Annotated[NotBlankStr, AfterValidator(_meant), AfterValidator(_file_path)] = "holdfast.db"
 
     mode: Literal["rwc", "rw", "ro"] = "rwc"
     """``rw`` makes no database where there is none; ``ro`` reads one and changes nothing, also
