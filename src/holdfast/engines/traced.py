@@ -24,6 +24,7 @@ from holdfast.engines.inside import check_outside, inside
 from holdfast.engines.tally import Tally
 from holdfast.engines.telemetry import Attributes, listening
 from holdfast.engines.trace import TracedSession
+from holdfast.engines.upkeep import Accept
 from holdfast.errors import QueryError
 
 if TYPE_CHECKING:
@@ -147,9 +148,9 @@ class TracedEngine(TracedSession):
         self._check("backup")
         return cast("Mapping[str, int]", await self._inner.backup(target, tables))
 
-    async def restore(self, source: Path) -> None:
+    async def restore(self, source: Path, accept: Accept) -> None:
         self._check("restore")
-        await self._inner.restore(source)
+        await self._inner.restore(source, accept)
 
     def stats(self) -> EngineStats:
         return self._tally.added_to(self._inner.stats())
