@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from inspect import isclass
 from typing import Any, Literal, get_args, get_origin
@@ -15,7 +15,7 @@ from sqlalchemy import Table
 from holdfast.errors import MalformedRowError
 from holdfast.values import FurtherFieldsError
 
-__all__ = ["cause", "how_to_bind", "malformed", "named", "reason"]
+__all__ = ["cause", "how_to_bind", "insist_on_texts", "malformed", "named", "reason"]
 
 
 def malformed(
@@ -33,6 +33,21 @@ def malformed(
         key=tuple(key.values()),
         reason=why,
     )
+
+
+def insist_on_texts(
+    table: Table, names: Sequence[str], values: Sequence[Any], key: tuple[object, ...]
+) -> None:
+    """Refuse a row without an entity, in whose columns of text is something else."""
+    for name, value in zip(names, values, strict=True):
+        if not isinstance(value, str):
+            why = f"{name}: is not text in UTF-8"
+            raise MalformedRowError(
+                f"{table.name}: the row with the key {key!r} cannot be read: {why}",
+                table=table.name,
+                key=key,
+                reason=why,
+            )
 
 
 def reason(error: Exception, entity: type[BaseModel]) -> str:

@@ -19,9 +19,9 @@ import pytest
 
 from holdfast import (
     DatabaseCorruptError,
+    MalformedRowError,
     PersistenceConnectionError,
     PoolTimeoutError,
-    QueryError,
     QueryTimeoutError,
     SQLiteConfig,
     SQLitePersistenceBackend,
@@ -283,7 +283,7 @@ async def test_damage_that_the_driver_cannot_decode(tmp_path: Path) -> None:
     path.write_bytes(sound.replace(b"as it was written", b"as it was writt\xf4n"))
     await backend.connect()
     for read in (backend.tasks.get("t"), backend.tasks.list_tasks(), _in_transaction(backend)):
-        with pytest.raises(QueryError, match=r"tasks\..* a stored text is damaged"):
+        with pytest.raises(MalformedRowError, match=r"id='t' cannot be read as Task: title"):
             await read
     await backend.disconnect()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
@@ -37,7 +38,7 @@ from sqlalchemy.types import NullType
 from holdfast.engines.base import Row, Statement
 from holdfast.errors import InvalidArgumentError
 from holdfast.schema.meta import TENANT
-from holdfast.schema.types import is_storable
+from holdfast.schema.types import Timestamp, is_storable
 
 __all__ = ["CompiledStatement", "Compiler", "tenant_of"]
 
@@ -83,6 +84,7 @@ class Compiler:
         self._bind = bind
         self._compiled: dict[Statement, CompiledStatement] = {}
         self._many: dict[Statement, str] = {}
+        self._readable: dict[Statement, Statement] = {}
 
     def __call__(self, statement: Statement) -> CompiledStatement:
         compiled = self._compiled.get(statement)
@@ -100,6 +102,22 @@ class Compiler:
         if sql is None:
             sql = self._many[statement] = self._over_arrays(statement)
         return sql
+
+    def as_text(self, statement: Statement) -> Statement:
+        """The read with its times as text, for those that Python's years cannot tell.
+
+        Its rows come in the same order.
+        """
+        readable = self._readable.get(statement)
+        if readable is None:
+            rows = self._naming(statement).subquery("r")
+            columns = (
+                _as_text(each) if isinstance(each.type, Timestamp) else each for each in rows.c
+            )
+            readable = self._readable[statement] = Statement(
+                statement.name, select(*columns), statement.parameters, statement.table
+            )
+        return readable
 
     def _naming(self, statement: Statement) -> Any:
         """The statement's expression, naming its tenant where that is asked for."""
@@ -171,6 +189,22 @@ def _check_types(statement: Statement, compiled: SQLCompiler) -> None:
 
 
 _WITHOUT_CONVERTER = frozenset({Text, String, Integer, SmallInteger, NullType})
+
+
+class _TimeText(TypeDecorator[Any]):
+    """A time as ISO 8601; what no year of Python's tells stays text."""
+
+    impl = Text
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        return datetime.fromisoformat
+
+
+def _as_text(moment: ColumnElement[Any]) -> ColumnElement[Any]:
+    # Through JSON, whose form of a time depends on no setting.
+    text = func.to_json(moment).op("#>>", return_type=_TimeText())(literal_column("'{}'"))
+    return text.label(moment.key)
 
 
 def _gated(expression: Any, tenant: ColumnElement[str]) -> Any:

@@ -10,6 +10,7 @@ from holdfast import checks
 from holdfast.engines.base import Row
 from holdfast.entities import PresetListRow, PresetRow
 from holdfast.errors import InvalidArgumentError
+from holdfast.explaining import insist_on_texts
 from holdfast.repositories.base import Repository, delete_by, provide, select_by, upsert
 from holdfast.repositories.paging import Listing
 from holdfast.schema.meta import TENANT
@@ -59,6 +60,7 @@ _DELETE = delete_by("custom_presets.delete", custom_presets, ("name",))
 
 
 def _list_row(row: Row) -> PresetListRow:
+    insist_on_texts(custom_presets, PresetListRow._fields, row, tuple(row[:1]))
     return PresetListRow(*row)
 
 
@@ -95,7 +97,10 @@ class _CustomPresets(Repository):
     async def get(self, name: str) -> PresetRow | None:
         checks.not_blank(name, f"{_GET.name}: name")
         row = await self._session.get(_GET, (self._tenant, name))
-        return None if row is None else PresetRow(*row)
+        if row is None:
+            return None
+        insist_on_texts(custom_presets, PresetRow._fields, row, (name,))
+        return PresetRow(*row)
 
     async def list_all(
         self, *, limit: int | None = None, after: PresetListRow | str | None = None

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql
 from holdfast import checks
 from holdfast.engines.base import Row, Session, Statement, TransactionScope
 from holdfast.errors import InvalidArgumentError
+from holdfast.explaining import insist_on_texts
 from holdfast.repositories.base import (
     Repository,
     delete_by,
@@ -124,29 +125,28 @@ _DELETE_RETURNING = Statement(
 )
 
 
-def _first_three(row: Row) -> tuple[str, str, str]:
-    return row[0], row[1], row[2]
+_TEXTS = ("namespace", "key", "value", "updated_at")
 
 
-def _first_four(row: Row) -> tuple[str, str, str, str]:
+def _read(row: Row) -> tuple[str, str, str, str]:
+    insist_on_texts(settings, _TEXTS, row, tuple(row[:2]))
     return row[0], row[1], row[2], row[3]
 
 
+def _read_rest(row: Row) -> tuple[str, str, str]:
+    return _read(row)[1:]
+
+
+_COLUMNS = tuple(settings.c[name] for name in _TEXTS)
 _NAMESPACE = Listing(
     "settings.get_namespace",
     settings,
-    (settings.c.key, settings.c.value, settings.c.updated_at),
-    _first_three,
+    _COLUMNS,
+    _read_rest,
     order=_KEY,
     filters={"namespace": ("namespace", operator.eq)},
 )
-_ALL = Listing(
-    "settings.get_all",
-    settings,
-    (settings.c.namespace, settings.c.key, settings.c.value, settings.c.updated_at),
-    _first_four,
-    order=_KEY,
-)
+_ALL = Listing("settings.get_all", settings, _COLUMNS, _read, order=_KEY)
 
 
 class _Settings(Repository):
@@ -155,7 +155,7 @@ class _Settings(Repository):
     async def get(self, namespace: str, key: str) -> tuple[str, str] | None:
         _check_key(_GET.name, namespace, key)
         row = await self._session.get(_GET, (self._tenant, namespace, key))
-        return None if row is None else (row[0], row[1])
+        return None if row is None else _read((namespace, key, *row))[2:]
 
     async def get_namespace(
         self,

@@ -17,6 +17,7 @@ from holdfast.engines.base import Row, Statement
 from holdfast.engines.batching import Batcher, Request
 from holdfast.engines.compiler import tenant_of
 from holdfast.engines.postgres.acknowledged import Acknowledged
+from holdfast.engines.postgres.errors import is_undecodable
 from holdfast.engines.postgres.pool import Pool
 from holdfast.engines.postgres.runner import Runner
 from holdfast.engines.repeating import repeat
@@ -28,6 +29,7 @@ from holdfast.errors import (
     OutcomeUnknownError,
     PersistenceConnectionError,
     PersistenceError,
+    QueryError,
 )
 
 __all__ = ["Batches"]
@@ -139,7 +141,16 @@ class Batches:
         # The last column of a row says which call it answers. The rows of one call come in the
         # statement's order: each call is one run of it, inside a nested loop over the calls.
         answers: list[list[Row]] = [[] for _ in batch]
-        for row in await self.repeat_read(statement, self._arrays(batch), many=True):
+        try:
+            found = await self.repeat_read(statement, self._arrays(batch), many=True)
+        except QueryError as error:
+            if not is_undecodable(error):
+                raise
+            # Of one caller's row; each by itself is read around it.
+            for request in batch:
+                request.succeed(await self.repeat_read(statement, request.arguments))
+            return
+        for row in found:
             answers[row[-1] - 1].append(row)
         for request, rows in zip(batch, answers, strict=True):
             request.succeed(rows)

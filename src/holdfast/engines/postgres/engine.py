@@ -34,7 +34,7 @@ from holdfast.engines.postgres.errors import translate
 from holdfast.engines.postgres.exclusive import exclude_others, giving_way
 from holdfast.engines.postgres.follow import Follower
 from holdfast.engines.postgres.isolation import CONFINED, PROBLEMS, refusal
-from holdfast.engines.postgres.link import ConnectionLink
+from holdfast.engines.postgres.link import SNAPSHOT, ConnectionLink
 from holdfast.engines.postgres.namespace import LOOK, OURS, path_to, schema_in
 from holdfast.engines.postgres.pool import Pool
 from holdfast.engines.postgres.position import Position
@@ -163,7 +163,7 @@ class PostgresEngine(PostgresUpkeep):
                     yield rows
                 return
         async with (
-            self._entered("BEGIN READ ONLY") as session,
+            self._entered(SNAPSHOT) as session,
             aclosing(session.stream(statement, arguments)) as pieces,  # type: ignore[type-var]
         ):
             async for rows in pieces:
@@ -231,7 +231,7 @@ class PostgresEngine(PostgresUpkeep):
         return self._entered(_BEGIN[isolation])
 
     def snapshot(self) -> AbstractAsyncContextManager[TransactionScope]:
-        return self._entered("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return self._entered(SNAPSHOT)
 
     # -- what the backend asks ---------------------------------------------------------------
 

@@ -21,7 +21,15 @@ from holdfast.errors import (
 )
 from holdfast.schema.meta import referring, token
 
-__all__ = ["ERRORS", "has_moved", "is_lost", "is_refusal", "sqlstate", "translate"]
+__all__ = [
+    "ERRORS",
+    "has_moved",
+    "is_lost",
+    "is_refusal",
+    "is_undecodable",
+    "sqlstate",
+    "translate",
+]
 
 #: By SQLSTATE, else by its first two characters (the class). Texts never quote the server's
 #: message: it can hold values.
@@ -106,6 +114,14 @@ _POLICY_CHECK = "ExecWithCheckOptions"
 _LOST = (InternalClientError, asyncpg.InterfaceError, OSError, ConnectionError, EOFError)
 
 
+def is_undecodable(error: BaseException) -> bool:
+    """Whether the driver gave up on an answer: it holds a time that no year of Python's tells.
+
+    The driver's error about an argument is another one.
+    """
+    return isinstance(error, OverflowError) or isinstance(error.__cause__, OverflowError)
+
+
 def is_lost(error: BaseException) -> bool:
     """Whether the connection it happened on must not be used again."""
     if isinstance(error, asyncpg.PostgresError):
@@ -143,6 +159,8 @@ def translate(error: BaseException, statement: Statement | None) -> PersistenceE
         return SerializationFailureError(f"{where}the schema changed under the statement")
     if isinstance(error, asyncpg.PostgresError):
         return _from_server(error, where, statement)
+    if is_undecodable(error):
+        return QueryError(f"{where}a stored time lies outside the years 1 to 9999")
     if _is_argument(error):
         return InvalidArgumentError(f"{where}the driver refused an argument's type or range")
     if isinstance(error, _LOST):

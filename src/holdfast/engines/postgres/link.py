@@ -9,16 +9,21 @@ from typing import Any, TypeVar
 import asyncpg
 
 from holdfast.engines.base import CHUNK, Row, Statement
+from holdfast.engines.compiler import CompiledStatement
 from holdfast.engines.postgres.acknowledged import Pending
 from holdfast.engines.postgres.connection import PooledConnection
+from holdfast.engines.postgres.errors import is_undecodable
 from holdfast.engines.postgres.pool import Pool
-from holdfast.engines.postgres.runner import Runner
+from holdfast.engines.postgres.runner import Runner, readable
 from holdfast.engines.transactions import Kind
+from holdfast.errors import QueryError
 
-__all__ = ["ConnectionLink"]
+__all__ = ["SNAPSHOT", "ConnectionLink"]
 
 T = TypeVar("T")
 
+#: Begins a read whose rows can be asked for again.
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 #: How long a rollback may take before ending the session does it.
 ROLLBACK_SECONDS = 2.0
 
@@ -58,23 +63,43 @@ class ConnectionLink:
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> AsyncIterator[Sequence[Row]]:
         compiled = self._runner.compile(statement)
-        # One name per statement: asyncpg keeps FETCH prepared by its text, and with it the columns.
-        name = f"holdfast_{compiled.number}"
-        declare = f"DECLARE {name} NO SCROLL CURSOR FOR {compiled.sql}"
-        await self._query(declare, statement, compiled.bind(arguments))
+        given, as_text = 0, False
+        name = await self._declare(compiled, statement, arguments)
         rows: Sequence[Row] | None = None
         try:
             while True:
                 # Once it fails, or its caller is cancelled, the connection hears ROLLBACK only.
                 rows = None
-                rows = await self._query(f"FETCH {CHUNK} FROM {name}", statement)
+                try:
+                    rows = await self._query(f"FETCH {CHUNK} FROM {name}", statement)
+                except QueryError as error:
+                    if not is_undecodable(error):
+                        raise
+                    # The cursor has moved on. The same rows come again where one snapshot is for
+                    # the whole transaction.
+                    await self._query(f"CLOSE {name}", statement)
+                    compiled = self._runner.compile(self._runner.compile.as_text(statement))
+                    name = await self._declare(compiled, statement, arguments)
+                    await self._query(f"MOVE {given} FROM {name}", statement)
+                    rows = await self._query(f"FETCH {CHUNK} FROM {name}", statement)
+                    as_text = True
+                given += len(rows)
                 if rows:
-                    yield rows
+                    yield readable(compiled, rows) if as_text else rows
                 if len(rows) < CHUNK:
                     return
         finally:
             if rows is not None:
                 await self._query(f"CLOSE {name}", statement)
+
+    async def _declare(
+        self, compiled: CompiledStatement, statement: Statement, arguments: tuple[Any, ...]
+    ) -> str:
+        # One name per statement: asyncpg keeps FETCH prepared by its text, and with it the columns.
+        name = f"holdfast_{compiled.number}"
+        declare = f"DECLARE {name} NO SCROLL CURSOR FOR {compiled.sql}"
+        await self._query(declare, statement, compiled.bind(arguments))
+        return name
 
     async def rollback(self) -> None:
         raw = self._connection.raw

@@ -25,7 +25,7 @@ from holdfast.engines.postgres.connection import (
     PooledConnection,
     open_connection,
 )
-from holdfast.engines.postgres.link import ConnectionLink
+from holdfast.engines.postgres.link import SNAPSHOT, ConnectionLink
 from holdfast.engines.postgres.pool import Pool
 from holdfast.engines.postgres.position import Position
 from holdfast.engines.postgres.runner import Runner
@@ -259,7 +259,7 @@ class Replicas:
         """All pieces, or none: a read that is cancelled half-way begins anew on the primary."""
 
         async def ask(pool: Pool, connection: PooledConnection) -> Sequence[Sequence[Row]]:
-            link = ConnectionLink(self._runner, pool, connection, "BEGIN READ ONLY")
+            link = ConnectionLink(self._runner, pool, connection, SNAPSHOT)
             await begin_on(link, self._owned)
             async with transaction_on(link, self._owned) as session:
                 session.abandon()  # it wrote nothing: no commit to count

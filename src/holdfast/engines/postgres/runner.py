@@ -12,9 +12,15 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from holdfast.config import PostgresConfig
 from holdfast.engines.base import RetryStats, Row, Statement
-from holdfast.engines.compiler import Compiler
+from holdfast.engines.compiler import CompiledStatement, Compiler
 from holdfast.engines.postgres.connection import PooledConnection
-from holdfast.engines.postgres.errors import has_moved, is_lost, is_refusal, translate
+from holdfast.engines.postgres.errors import (
+    has_moved,
+    is_lost,
+    is_refusal,
+    is_undecodable,
+    translate,
+)
 from holdfast.engines.postgres.isolation import name_tenant
 from holdfast.engines.transactions import Kind
 from holdfast.errors import (
@@ -24,7 +30,7 @@ from holdfast.errors import (
     QueryTimeoutError,
 )
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "readable"]
 
 #: What the server's own deadline gets on top, as a share of it, before we end the connection.
 GRACE = 0.1
@@ -77,7 +83,10 @@ class Runner:
         many: bool = False,
         in_transaction: bool = False,
     ) -> Any:
-        """Run a statement; ``many`` is its form over arrays, with arrays that are already bound."""
+        """Run a statement; ``many`` is its form over arrays, with arrays that are already bound.
+
+        A read that the driver cannot decode is read again, as far as it is one caller's.
+        """
         compiled = self.compile(statement)
         if many:
             sql, values = self.compile.many(statement), arguments
@@ -102,6 +111,8 @@ class Runner:
             connection.raw.terminate()
             raise
         except Exception as error:
+            if is_undecodable(error) and kind in _READS and not many:
+                return await self._run_as_text(connection, kind, statement, arguments)
             known = in_transaction or kind in _READS
             raise self._problem(connection, statement, error, known) from error
         finally:
@@ -111,6 +122,20 @@ class Runner:
         if kind is Kind.EXECUTE:
             return int((prepared.get_statusmsg() or "0").rsplit(" ", 1)[-1])
         if kind is Kind.GET and not many:
+            return rows[0] if rows else None
+        return rows
+
+    async def _run_as_text(
+        self,
+        connection: PooledConnection,
+        kind: Kind,
+        statement: Statement,
+        arguments: tuple[Any, ...],
+    ) -> Any:
+        compiled = self.compile(self.compile.as_text(statement))
+        found = await self.query(connection, compiled.sql, compiled.bind(arguments), statement)
+        rows = readable(compiled, found)
+        if kind is Kind.GET:
             return rows[0] if rows else None
         return rows
 
@@ -175,6 +200,11 @@ class Runner:
                 f"{name}: the server did not answer within {self._limit or 0:.3g} s"
             )
         return translate(error, statement)
+
+
+def readable(compiled: CompiledStatement, rows: Sequence[Row]) -> Sequence[Row]:
+    """What `Compiler.as_text` made text of is time again, where Python can tell it."""
+    return rows if compiled.read is None else [compiled.read(row) for row in rows]
 
 
 def _stop(timer: asyncio.TimerHandle | None) -> None:

@@ -25,7 +25,7 @@ from holdfast.errors import (
 )
 from holdfast.schema.meta import TENANT, referring, token
 
-__all__ = ["ERRORS", "cannot_open", "is_broken", "translate"]
+__all__ = ["ERRORS", "cannot_open", "is_broken", "is_undecodable", "translate"]
 
 _RESTORE = "stop writing, keep a copy of the file and its -wal, and restore the latest backup"
 _FAILED = (
@@ -109,7 +109,7 @@ def translate(error: BaseException, statement: Statement | None) -> PersistenceE
         return _constraint(name, str(error), statement)
     if isinstance(error, sqlite3.ProgrammingError) and not name:
         return InvalidArgumentError(f"{where}the driver refused an argument's type")
-    if not name and "decode to UTF-8" in str(error):  # the driver's own: one row, others are fine
+    if is_undecodable(error):  # one row; others are fine
         text = "a stored text is damaged: it is not UTF-8"
         return QueryError(f"{where}{text}", is_retryable=False)
     for known, (cls, text) in ERRORS.items():
@@ -127,6 +127,11 @@ def cannot_open(path: str, error: sqlite3.Error) -> PersistenceConnectionError:
     if isinstance(problem, PersistenceConnectionError):
         kind = type(problem)
     return kind(f"cannot open {path}: {problem}", is_retryable=problem.is_retryable)
+
+
+def is_undecodable(error: BaseException) -> bool:
+    """Whether the driver met a text that is not UTF-8, and gave up on all rows of the answer."""
+    return not getattr(error, "sqlite_errorname", None) and "decode to UTF-8" in str(error)
 
 
 def is_broken(error: BaseException) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 from holdfast.engines.base import CHUNK, Row, Statement
 from holdfast.engines.compiler import CompiledStatement, Compiler
 from holdfast.engines.sqlite.errors import translate
+from holdfast.engines.sqlite.rows import Pieces, run
 from holdfast.engines.sqlite.thread import ConnectionThread
-from holdfast.engines.sqlite.writer import Writer, run
+from holdfast.engines.sqlite.writer import Writer
 from holdfast.engines.transactions import Kind
 from holdfast.errors import PersistenceConnectionError
 
@@ -128,20 +129,11 @@ async def stream_on(
     check: Callable[[], None],
 ) -> AsyncIterator[Sequence[Row]]:
     """Rows in pieces; between two pieces the thread is free for others."""
-    read = compiled.read
-    cursor: sqlite3.Cursor | None = None
+    pieces = Pieces(compiled, arguments)
 
-    def more(connection: sqlite3.Connection) -> list[Row]:
-        nonlocal cursor
+    def more(connection: sqlite3.Connection) -> Sequence[Row]:
         check()
-        if cursor is None:
-            cursor = connection.execute(compiled.sql, compiled.bind(arguments))
-        rows = cursor.fetchmany(CHUNK)
-        return rows if read is None else [read(row) for row in rows]
-
-    def end(_: sqlite3.Connection) -> None:
-        if cursor is not None:
-            cursor.close()
+        return pieces.more(connection)
 
     try:
         while rows := await thread.run(more):
@@ -151,4 +143,4 @@ async def stream_on(
     except (sqlite3.Error, MemoryError) as error:
         raise translate(error, statement) from error
     finally:
-        thread.run(end)  # in its turn on the thread; nobody needs to wait for it
+        thread.run(pieces.end)  # in its turn on the thread; nobody needs to wait for it

@@ -10,7 +10,7 @@ from holdfast.engines.batching import Request
 from holdfast.engines.compiler import Compiler
 from holdfast.engines.sqlite.errors import translate
 from holdfast.engines.sqlite.files import Database
-from holdfast.engines.sqlite.writer import run
+from holdfast.engines.sqlite.rows import run
 
 __all__ = ["check_files", "read_batch"]
 

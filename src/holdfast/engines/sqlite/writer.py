@@ -15,32 +15,15 @@ from holdfast.engines.sqlite.checkpoint import Checkpoints
 from holdfast.engines.sqlite.errors import is_broken, translate
 from holdfast.engines.sqlite.files import Database
 from holdfast.engines.sqlite.mark import HighWaterMark
+from holdfast.engines.sqlite.rows import run
 from holdfast.engines.transactions import Kind
 from holdfast.errors import OutcomeUnknownError, PersistenceError
 
-__all__ = ["Call", "Outcome", "Writer", "insist", "run"]
+__all__ = ["Call", "Outcome", "Writer", "insist"]
 
 Call = tuple[Kind, Statement, tuple[Any, ...]]
 #: A call's value, or the error that refused it.
 Outcome = tuple[Any, PersistenceError | None]
-
-
-def run(
-    connection: sqlite3.Connection, compiled: CompiledStatement, kind: Kind, arguments: Any
-) -> Any:
-    """Run one statement to its end: a cursor left half-way would pin its snapshot."""
-    cursor = connection.execute(compiled.sql, compiled.bind(arguments))
-    if kind is Kind.WRITE:
-        return None
-    if kind is Kind.EXECUTE:
-        return cursor.rowcount
-    rows = cursor.fetchall()
-    read = compiled.read
-    if kind is Kind.GET:
-        if not rows:
-            return None
-        return rows[0] if read is None else read(rows[0])
-    return rows if read is None else [read(row) for row in rows]
 
 
 class Writer:
