@@ -14,6 +14,7 @@ from holdfast.config import SQLiteConfig as SQLiteConfig
 from holdfast.entities import *
 from holdfast.errors import *
 from holdfast.memory import *
+from holdfast.reading import MalformedRow as MalformedRow
 from holdfast.repositories import *
 
 __version__ = _version("holdfast")

@@ -27,7 +27,7 @@ class MalformedRow:
     table: str
     tenant: str
     key: tuple[object, ...]
-    reason: str
+    reason: str = ""
 
     @classmethod
     def of(cls, error: MalformedRowError, tenant: str) -> MalformedRow:

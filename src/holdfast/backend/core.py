@@ -35,6 +35,7 @@ from holdfast.errors import (
 from holdfast.extending.extension import Extension
 from holdfast.migrations import HOLDFAST, Chain
 from holdfast.operations import Operations
+from holdfast.reading import Report
 from holdfast.repositories.base import Repository
 from holdfast.schema.meta import TENANT
 
@@ -62,14 +63,14 @@ class Core:
     #: Grows with every connection, so that views notice that their repositories are stale.
     connection: int = 0
 
-    def make(self, kind: type[R], session: Session, tenant: str) -> R:
+    def make(self, kind: type[R], session: Session, tenant: str, report: Report | None = None) -> R:
         """A repository that takes and returns the application's own entities."""
         if all(kind.table.metadata is not chain.metadata for chain in self.chains):
             raise InvalidArgumentError(
                 f"{kind.__name__}: its table {kind.table.name} belongs to no attached extension; "
                 "make the backend with create_backend(..., extensions=[...])"
             )
-        return kind(session, tenant, self.models)
+        return kind(session, tenant, self.models, report)
 
     @property
     def chains(self) -> tuple[Chain, ...]:
@@ -85,8 +86,9 @@ class Core:
 
 
 class Backend(PersistenceBackend):
-    def __init__(self, core: Core, tenant: str) -> None:
+    def __init__(self, core: Core, tenant: str, report: Report | None = None) -> None:
         self._core = core
+        self._report = report
         self._tenant = checks.not_blank(tenant, "tenant")
         self._made: dict[type[Any], Any] = {}
         self._made_on = 0
@@ -187,12 +189,15 @@ class Backend(PersistenceBackend):
         return self._tenant
 
     def for_tenant(self, tenant: str) -> PersistenceBackend:
-        return View(self._core, tenant)
+        return View(self._core, tenant, self._report)
+
+    def skipping_malformed(self, report: Report) -> PersistenceBackend:
+        return View(self._core, self._tenant, report)
 
     @asynccontextmanager
     async def _transaction(self, isolation: Isolation) -> AsyncIterator[Transaction]:
         async with self._engine().transaction(isolation=_checked(isolation)) as session:
-            yield Transaction(session, self._tenant, self._core.make)
+            yield Transaction(session, self._tenant, self._make)
 
     def transaction(
         self, *, isolation: Isolation = "read committed"
@@ -206,7 +211,7 @@ class Backend(PersistenceBackend):
         isolation: Isolation = "read committed",
     ) -> T:
         def on(session: Session) -> Awaitable[T]:
-            return work(Transaction(session, self._tenant, self._core.make))
+            return work(Transaction(session, self._tenant, self._make))
 
         return await self._engine().atomically(on, isolation=_checked(isolation))
 
@@ -283,24 +288,27 @@ class Backend(PersistenceBackend):
 
     @property
     def operations(self) -> Operations:
-        return Operations(self._engine, self._core.chains)
+        return Operations(self._engine, self._core.chains, self._core.models)
 
     def _engine(self) -> Engine:
         if not self._core.connected:
             raise not_connected()
         return self._core.engine
 
+    def _make(self, kind: type[R], session: Session, tenant: str, **options: Any) -> R:
+        return self._core.make(kind, session, tenant, **{"report": self._report, **options})
+
     def repository(self, kind: type[R]) -> R:
         if self._made_on != self._core.connection:
             self._made.clear()
             self._made_on = self._core.connection
         if kind not in self._made:
-            self._made[kind] = self._core.make(kind, self._core.engine, self._tenant)
+            self._made[kind] = self._make(kind, self._core.engine, self._tenant)
         return cast("R", self._made[kind])
 
 
 class View(Backend):
-    """Another tenant's records through a backend's connections, which stay the backend's own."""
+    """Records through a backend's connections, which stay the backend's own."""
 
     async def connect(self) -> None:
         if not self._core.connected:

@@ -13,6 +13,7 @@ from holdfast.backend.transaction import Transaction
 from holdfast.changes import Watch
 from holdfast.engines.base import EngineStats, Isolation
 from holdfast.operations import Operations
+from holdfast.reading import Report
 from holdfast.repositories import Repositories
 
 __all__ = ["ExtensionStatus", "Health", "PersistenceBackend", "Status", "TableStatus"]
@@ -151,6 +152,15 @@ class PersistenceBackend(Repositories, Protocol):
         closes nothing: `connect` and ``async with`` only make sure that the backend is connected,
         `disconnect` does nothing. What concerns the whole database (`migrate`, `health`, `status`,
         `operations`) does so on a view, too.
+        """
+
+    def skipping_malformed(self, report: Report) -> PersistenceBackend:
+        """A view of the same records whose lists go around rows that cannot be read.
+
+        ``report`` is told of each one left out: ``skipped.append`` of a list of your own, for one.
+        A ``limit`` counts what can be read, and pages go on behind their last entry; a row behind
+        that is told of with the next page. Everything else raises `MalformedRowError` as ever, also
+        a read by key. What is stored is not changed; `Operations.malformed_rows` finds such rows.
         """
 
     def transaction(

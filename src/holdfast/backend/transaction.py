@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from holdfast import checks
 from holdfast.engines.base import Session
+from holdfast.reading import Report
 from holdfast.repositories import Repositories
 from holdfast.repositories.base import Repository
 
@@ -17,7 +19,7 @@ R = TypeVar("R", bound=Repository)
 T = TypeVar("T")
 
 #: Makes a repository of a kind on a session for a tenant.
-Maker = Callable[[type[Any], Session, str], Any]
+Maker = Callable[..., Any]
 
 
 class Transaction(Repositories):
@@ -44,6 +46,10 @@ class Transaction(Repositories):
         """The same transaction for another tenant's records."""
         checks.not_blank(tenant, "for_tenant: tenant")
         return Transaction(self._session, tenant, self._make)
+
+    def skipping_malformed(self, report: Report) -> Transaction:
+        """The same transaction, whose lists leave out what cannot be read: see the backend's."""
+        return Transaction(self._session, self._tenant, partial(self._make, report=report))
 
     def repository(self, kind: type[R]) -> R:
         if kind not in self._made:

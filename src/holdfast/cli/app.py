@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from holdfast import __version__
-from holdfast.cli import backup, changes, doctor, extensions, migrate, prune, roles, status, tenants
+from holdfast.cli import (
+    backup,
+    changes,
+    doctor,
+    extensions,
+    migrate,
+    prune,
+    roles,
+    rows,
+    status,
+    tenants,
+)
 from holdfast.cli.demo import command as demo
 from holdfast.cli.output import Json, errors, print_json
 from holdfast.errors import PersistenceError
@@ -46,6 +57,7 @@ app.command("demo")(demo.demo)
 app.add_typer(migrate.app, name="migrate")
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
+app.add_typer(rows.app, name="rows")
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.add_typer(changes.app, name="changes")

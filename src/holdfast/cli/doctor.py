@@ -25,13 +25,16 @@ def doctor(
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Also read the whole database for damage.")
     ] = False,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Also look for rows that cannot be read: reads them all.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Look at server, settings, sizes and schema. Exit code 1 if there is a problem."""
 
     async def run() -> Sequence[Finding]:
         async with connected(url, load(extension)) as backend:
-            return await backend.operations.doctor(thorough=thorough)
+            return await backend.operations.doctor(thorough=thorough, rows=rows)
 
     found = asyncio.run(run())
     if json:

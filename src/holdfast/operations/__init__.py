@@ -6,6 +6,7 @@ from holdfast.operations.backup import verify as verify_backup
 from holdfast.operations.facade import Operations
 from holdfast.operations.portable import Export, read_export
 from holdfast.operations.retention import Pruned, RetentionPolicy, parse_age
+from holdfast.operations.rows import RawRow
 
 __all__ = [
     "Backup",
@@ -13,6 +14,7 @@ __all__ = [
     "Finding",
     "Operations",
     "Pruned",
+    "RawRow",
     "RetentionPolicy",
     "parse_age",
     "read_export",

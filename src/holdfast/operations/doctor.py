@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from holdfast import migrations
 from holdfast.engines.base import Engine
 from holdfast.engines.upkeep import Finding, Level
 from holdfast.migrations import Chain
+from holdfast.reading import MalformedRow
 
-__all__ = ["WORST_FIRST", "examine"]
+__all__ = ["WORST_FIRST", "examine", "examine_rows", "worst_first"]
+
+_SHOWN_ROWS = 20
 
 WORST_FIRST: tuple[Level, ...] = ("problem", "warning", "notice", "ok")
 
@@ -20,7 +23,26 @@ async def examine(engine: Engine, chains: Sequence[Chain], *, thorough: bool) ->
     found += _revisions(revisions)
     if all(revision == chain.head() for chain, revision in revisions):
         found += _drift(await migrations.check(engine, chains))
+    return worst_first(found)
+
+
+def worst_first(found: Sequence[Finding]) -> Sequence[Finding]:
     return sorted(found, key=lambda finding: WORST_FIRST.index(finding.level))
+
+
+async def examine_rows(rows: AsyncIterator[MalformedRow]) -> Sequence[Finding]:
+    """A finding for each of the first rows that cannot be read."""
+    found, count = [], 0
+    async for row in rows:
+        count += 1
+        if count <= _SHOWN_ROWS:
+            message = f"{row.key!r} of the tenant {row.tenant!r} cannot be read: {row.reason}"
+            advice = "holdfast rows show, then rows put what was corrected, or rows quarantine"
+            found.append(Finding("problem", row.table, message, advice))
+    if count > _SHOWN_ROWS:
+        more = f"{count - _SHOWN_ROWS} more cannot be read"
+        found.append(Finding("problem", "rows", more, "holdfast rows check lists them all"))
+    return found or [Finding("ok", "rows", "all can be read")]
 
 
 def _revisions(revisions: Sequence[tuple[Chain, str | None]]) -> Iterator[Finding]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from holdfast.binding import Models
 from holdfast.engines.base import Engine, Failover
 from holdfast.engines.upkeep import Finding
 from holdfast.migrations import Chain
-from holdfast.operations import backup, doctor, exports, retention, roles, tenants
+from holdfast.operations import backup, doctor, exports, retention, roles, rows, tenants
 from holdfast.operations.backup import Backup
 from holdfast.operations.portable import Export
 from holdfast.operations.retention import Pruned, RetentionPolicy
+from holdfast.operations.rows import RawRow
+from holdfast.reading import MalformedRow
 
 __all__ = ["Operations"]
 
@@ -27,9 +31,15 @@ class Operations:
     of extensions are included if the extensions are attached to the backend.
     """
 
-    def __init__(self, engine: Callable[[], Engine], chains: Sequence[Chain]) -> None:
+    def __init__(
+        self,
+        engine: Callable[[], Engine],
+        chains: Sequence[Chain],
+        models: Models | None = None,
+    ) -> None:
         self._engine = engine
         self._chains = chains
+        self._models = models
         #: Of Holdfast and of the extensions; who is referred to comes before who refers.
         self._tables = [table for chain in chains for table in chain.metadata.sorted_tables]
 
@@ -66,12 +76,49 @@ class Operations:
         """
         return self._engine().stats().failovers
 
-    async def doctor(self, *, thorough: bool = False) -> Sequence[Finding]:
+    async def doctor(self, *, thorough: bool = False, rows: bool = False) -> Sequence[Finding]:
         """Look at server, configuration and schema; the worst comes first.
 
         ``thorough`` also reads the whole database for damage, on PostgreSQL if amcheck is there.
+        ``rows`` also looks for rows that cannot be read as their entities: see `malformed_rows`.
         """
-        return await doctor.examine(self._engine(), self._chains, thorough=thorough)
+        found = [*await doctor.examine(self._engine(), self._chains, thorough=thorough)]
+        if rows:
+            found += await doctor.examine_rows(self.malformed_rows())
+        return doctor.worst_first(found)
+
+    async def malformed_rows(self, *, tenant: str | None = None) -> AsyncIterator[MalformedRow]:
+        """Find every row that cannot be read as its entity, of all tenants or of one.
+
+        Reads all tables, in pieces, and changes nothing; where classes are bound, a row must be
+        readable as those. A list that holds such a row is a `MalformedRowError` until it is
+        repaired (`read_row`, then `replace_row` or `quarantine_row`), or goes around it
+        (`PersistenceBackend.skipping_malformed`).
+        """
+        found = rows.find(self._engine(), self._tables, self._models, tenant)
+        with tenants.concerning_all("the search for rows that cannot be read"):
+            async with aclosing(found) as found_rows:  # type: ignore[type-var]
+                async for row in found_rows:
+                    yield row
+
+    async def read_row(self, row: MalformedRow) -> RawRow:
+        """Return what the columns of a row hold, readable or not; `RecordNotFoundError`."""
+        return await rows.read(self._engine(), self._tables, row)
+
+    async def quarantine_row(self, row: MalformedRow, target: str | os.PathLike[str]) -> RawRow:
+        """Move a row into a file: append it as a line of JSON, then delete it.
+
+        Both or nothing: the row is deleted when the file is on the disk, which only its owner may
+        read if it is new. `ConstraintViolationError` if other rows refer to it: correct it then.
+        """
+        return await rows.quarantine(self._engine(), self._tables, row, Path(target))
+
+    async def replace_row(self, row: RawRow) -> None:
+        """Write a row as its columns are given, over what is stored under its key.
+
+        `InvalidArgumentError`, and nothing is written, if it could not be read as its entity.
+        """
+        await rows.replace(self._engine(), self._tables, self._models, row)
 
     async def tenants(self) -> Sequence[str]:
         """Every tenant who has a row in any table, the log of changes included; sorted.

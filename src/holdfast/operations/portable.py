@@ -158,6 +158,17 @@ class Writer:
         self._lines.write(data)
 
 
+def encoded(column: Column[Any], value: Any) -> Any:
+    """A value as an export holds it; one that its column cannot have as text, where it is none."""
+    encode = _encoder(column)
+    if value is None or (isinstance(value, bytes) and not isinstance(column.type, LargeBinary)):
+        return value.decode(errors="surrogateescape") if value is not None else None
+    try:
+        return value if encode is None else encode(value)
+    except (TypeError, ValueError, AttributeError):
+        return str(value)
+
+
 def _encoder(column: Column[Any]) -> Callable[[Any], Any] | None:
     if isinstance(column.type, Timestamp):
         return lambda value: value.astimezone(UTC).isoformat(timespec="microseconds")

@@ -16,6 +16,7 @@ from holdfast.backend.core import Backend
 from holdfast.engines.base import Statement
 from holdfast.errors import MalformedRowError, QueryError
 from holdfast.mapping import MAPPERS
+from holdfast.reading import MalformedRow
 from holdfast.repositories.base import where_equal
 from holdfast.schema.meta import TENANT
 from holdfast.schema.types import CodePointText, JsonText
@@ -133,3 +134,31 @@ class DamageSuite(Suite):
             loop.set_exception_handler(None)
         assert unheard == []
         assert tenant.stats().pool.lost == 0
+
+    @needs(lambda subject: _mapped(subject) and subject.lists)
+    async def test_a_damaged_row_can_be_gone_around_and_found(
+        self, holdfast_shared: PersistenceBackend, subject: Subject[Any]
+    ) -> None:
+        tenant = fresh(holdfast_shared)
+        record = next(r for r in subject.records() if all(one.where(r) for one in subject.lists))
+        await subject.put(tenant, record)
+        calls = [
+            (
+                listed.method,
+                {n: subject.passing(listed, n, record) for n in listed.filters} | {**listed.always},
+            )
+            for listed in subject.lists
+        ]
+        await damage(tenant, subject, record)
+        report: list[MalformedRow] = []
+        around = tenant.skipping_malformed(report.append)
+        for count, (method, given) in enumerate(calls, 1):
+            assert await getattr(subject.of(around), method)(**given) == ()
+            assert len(report) == count
+        # A method may read a table that is not its repository's own.
+        assert {row.tenant for row in report} == {tenant.tenant}
+        found = [row async for row in tenant.operations.malformed_rows(tenant=tenant.tenant)]
+        table: Table = type(subject.of(tenant)).table
+        assert [(row.table, row.tenant) for row in found] == [(table.name, tenant.tenant)]
+        raw = await tenant.operations.read_row(found[0])
+        assert raw.columns.keys() == {c.name for c in table.columns} - {TENANT}
