@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -223,6 +225,61 @@ async def test_slow_statements_are_kept_and_logged_without_values(
     everything = " ".join(f"{r.getMessage()} {vars(r)}" for r in records) + repr(slow)
     assert SECRET not in everything
     assert "A task" not in everything
+
+
+async def test_a_slow_line_says_how_long_the_call_waited(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For the writer of SQLite, or the only connection to PostgreSQL; once sent they are fast."""
+    server = url.startswith("postgres")
+    options = "slow_statement_seconds=0.2" + "&pool_max_size=1" * server
+    async with connected(separated(url, options)) as backend:
+        await backend.migrate()
+
+        async def hold() -> None:
+            async with backend.transaction() as tx:
+                await tx.tasks.get("t")
+                await asyncio.sleep(0.5)
+
+        calls: list[Callable[[], Coroutine[Any, Any, Any]]] = [
+            lambda: backend.tasks.save(task("t")),
+            lambda: backend.tasks.delete("t"),
+            lambda: backend.atomically(lambda tx: tx.tasks.get("t")),
+        ]
+        if server:  # SQLite's readers wait for nobody
+            calls.append(lambda: backend.tasks.get("t"))
+        for call in calls:
+            holding = asyncio.create_task(hold())
+            await asyncio.sleep(0.1)
+            caplog.clear()
+            with caplog.at_level(logging.WARNING, "holdfast.slow"):
+                await call()
+                await holding
+            found: list[Any] = [r for r in caplog.records if r.name == "holdfast.slow"]
+            waiting = [r for r in found if r.waited > 0.2]
+            assert len(waiting) == 1, found
+            assert waiting[0].waited <= waiting[0].seconds
+            assert "waiting to be sent" in waiting[0].getMessage()
+            assert waiting[0].waited in [slow.waited for slow in backend.stats().slowest]
+            assert any(r.waited < 0.1 for r in found if r.statement == "transaction")
+
+
+def test_nothing_is_printed_by_itself(sqlite_url: str) -> None:
+    program = f"""
+import asyncio
+from holdfast import create_backend
+
+async def main():
+    async with create_backend({sqlite_url!r} + "?slow_statement_seconds=0.0000001") as backend:
+        await backend.tasks.count_tasks()
+        assert backend.stats().slow
+
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 @pytest.mark.parametrize("limit", ["0", "30"])

@@ -152,3 +152,18 @@ def test_what_is_allowed() -> None:
         cost_usd=0.0, timestamp=NOW,
     )  # fmt: skip
     assert free.retry_reason is None
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n", "\x1c", "\u3000"])
+def test_a_blank_id_is_told_in_words(blank: str) -> None:
+    for name in ("tasks", "users", "projects"):
+        entity = type(full()[name])
+        fields = full()[name].model_dump() | {"id": blank}
+        with pytest.raises(ValidationError) as caught:
+            entity.model_validate(fields)
+        assert [(e["loc"], e["msg"]) for e in caught.value.errors()] == [
+            (("id",), "must not be blank")
+        ]
+    with pytest.raises(ValidationError, match="should be a valid string"):
+        Task.model_validate(full()["tasks"].model_dump() | {"id": 7})
+    assert Task.model_json_schema()["properties"]["id"]["pattern"]

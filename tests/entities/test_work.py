@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -57,8 +59,22 @@ def test_transitions(source: str, target: TaskStatus) -> None:
         assert moved == task.model_copy(update={"status": target, "assigned_to": "bob"})
         assert task == in_status(source)
     else:
-        with pytest.raises(ValueError, match=f"cannot go from {source} to {target}"):
+        with pytest.raises(ValueError, match=f"cannot go from {source} to {target}") as caught:
             task.with_transition(target, assigned_to="bob")
+        allowed = ", ".join(sorted(TRANSITIONS[source].split()))
+        ways = f"it can go to {allowed}" if allowed else "that is its end"
+        assert str(caught.value).endswith(f": {ways}")
+
+
+def test_the_page_shows_every_transition() -> None:
+    page = Path(__file__).parents[2] / "docs" / "repositories.md"
+    shown = {
+        source: sorted(re.findall(r"`(\w+)`", targets))
+        for source, targets in re.findall(
+            r"^\| `(\w+)` \|((?: `\w+`,?)*) \|$", page.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    }
+    assert shown == {source: sorted(text.split()) for source, text in TRANSITIONS.items()}
 
 
 def test_a_transition_keeps_the_rules() -> None:

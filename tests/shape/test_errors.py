@@ -20,7 +20,7 @@ from holdfast.engines.postgres import errors as postgres
 from holdfast.engines.sqlite import errors as sqlite
 from holdfast.errors import PersistenceError, SerializationFailureError
 
-from . import things
+from . import source, things
 
 ALL: list[type[PersistenceError]] = [getattr(errors, name) for name in errors.__all__]
 
@@ -257,3 +257,58 @@ def test_nor_does_what_has_no_code(error: BaseException) -> None:
 def test_an_error_of_our_own_stays_itself(translate: Any, cls: type[PersistenceError]) -> None:
     error = made(cls)
     assert translate(error, None) is error
+
+
+# -- whether another try can succeed -------------------------------------------------------------
+
+#: By SQLSTATE and result code: what a pause may mend, and what it does not.
+PASSING = """
+    08006 08001 25006 40001 40P01 53100 53200 53300 55006 55P03 57014 57P01 57P03 58030 XX000
+    SQLITE_BUSY SQLITE_BUSY_SNAPSHOT SQLITE_LOCKED SQLITE_FULL SQLITE_IOERR_FSYNC SQLITE_NOMEM
+    SQLITE_PROTOCOL SQLITE_SCHEMA
+"""
+LASTING = """
+    22001 23505 25P02 28000 28P01 2BP01 3D000 3F000 40003 42501 42601 42703 42883 42P01 53400 54000
+    55000 57P04 P0001 XX001 XX002 HF001 ZZ999
+    SQLITE_ERROR SQLITE_CANTOPEN SQLITE_PERM SQLITE_AUTH SQLITE_READONLY SQLITE_READONLY_DBMOVED
+    SQLITE_NOTADB SQLITE_CORRUPT SQLITE_TOOBIG SQLITE_INTERRUPT SQLITE_MISUSE SQLITE_CONSTRAINT
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "passing"),
+    [(code, codes is PASSING) for codes in (PASSING, LASTING) for code in codes.split()],
+)
+def test_what_a_pause_may_mend(code: str, passing: bool) -> None:
+    translated: PersistenceError
+    if code.startswith("SQLITE"):
+        error = sqlite3.OperationalError("secret")
+        error.sqlite_errorname = code
+        translated = sqlite.translate(error, None)
+    else:
+        translated = postgres.translate(of_state(code), None)
+    assert translated.is_retryable is passing
+    again = pickle.loads(pickle.dumps(translated))  # noqa: S301 - our own
+    assert again.is_retryable is passing
+
+
+def test_an_answer_of_its_own_belongs_to_one_error() -> None:
+    lasting = errors.PersistenceConnectionError("wrong password", is_retryable=False)
+    assert not lasting.is_retryable
+    assert lasting.args == ("wrong password",)
+    assert errors.PersistenceConnectionError("lost").is_retryable
+    assert errors.PersistenceConnectionError.is_retryable
+
+
+def test_no_name_in_a_traceback_is_private() -> None:
+    """Nor that of an error which is only the cause of another."""
+    names = [
+        name
+        for module, path in source.MODULES.items()
+        if not module.startswith("testing/")
+        for name in re.findall(
+            r"^ *class (\w+(?:Error|Exception))\b", path.read_text(), re.MULTILINE
+        )
+    ]
+    assert len(names) > 30
+    assert [name for name in names if name.startswith("_")] == []

@@ -103,11 +103,16 @@ class TracedEngine(TracedSession):
         await self._home.close(engine.close, engine.abandon, self._drain_seconds)
 
     def _check(self, what: str) -> None:
+        self._check_home()
         try:
             check_outside(self, what)
         except QueryError as error:
             self._tally.failed(what, 0.0, error)
             raise
+
+    def _check_home(self) -> None:
+        if self._inner is not _UNCONNECTED:
+            self._home.check()
 
     def _inside(self) -> AbstractContextManager[None]:
         return inside(self)
@@ -143,6 +148,18 @@ class TracedEngine(TracedSession):
     async def run_sync(self, work: Callable[[Connection], T], *, exclusive: bool = False) -> T:
         self._check("schema")
         return cast("T", await self._inner.run_sync(work, exclusive=exclusive))
+
+    async def ping(self) -> bool:
+        self._check_home()
+        return cast("bool", await self._inner.ping())
+
+    async def look_up(self, table: str, column: str) -> str | None:
+        self._check_home()
+        return cast("str | None", await self._inner.look_up(table, column))
+
+    async def table_bytes(self) -> Mapping[str, int | None]:
+        self._check_home()
+        return cast("Mapping[str, int | None]", await self._inner.table_bytes())
 
     async def backup(self, target: Path, tables: Sequence[str]) -> Mapping[str, int]:
         self._check("backup")

@@ -10,7 +10,14 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from holdfast.allowance import Allowance
@@ -71,9 +78,28 @@ def _in_utc(value: datetime) -> datetime:
     return value.replace(tzinfo=UTC) if value.utcoffset() is None else value
 
 
+class _NotBlank:
+    """A rule of Pydantic's own speed that is told in words: no pattern says what is wrong."""
+
+    #: White space is what `str.strip` removes; a regular expression's ``\s`` lacks \x1c to \x1f.
+    pattern = r"[^\s\x1c-\x1f]"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        rule = core_schema.custom_error_schema(
+            core_schema.str_schema(pattern=self.pattern),
+            custom_error_type="blank",
+            custom_error_message="must not be blank",
+        )
+        return core_schema.chain_schema([handler(source), rule])
+
+    def __get_pydantic_json_schema__(
+        self, schema: Any, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "pattern": self.pattern}
+
+
 #: Text with at least one character that is not white space; kept as given, never stripped.
-#: White space is what `str.strip` removes; a regular expression's ``\s`` lacks \x1c to \x1f.
-NotBlankStr = Annotated[str, Field(pattern=r"[^\s\x1c-\x1f]")]
+NotBlankStr = Annotated[str, _NotBlank()]
 
 #: An integer from 0 that fits 64 bits; ``True``, ``3.0`` and ``"3"`` are none. Strict, because
 #: a validator in Python that refuses ``True`` alone takes four times as long.

@@ -182,13 +182,15 @@ class Task(Entity):
     def with_transition(self, target: TaskStatus, **overrides: Any) -> Task:
         """The task in the status ``target``, other fields replaced by ``overrides``.
 
-        ``ValueError`` for a move that is not allowed, for ``status`` among the overrides, and
-        where the result breaks a rule.
+        ``ValueError`` for a move that is not allowed, naming those that are, for ``status`` among
+        the overrides, and where the result breaks a rule.
         """
         if "status" in overrides:
             raise ValueError("the status is the transition's target, not an override")
-        if target not in _TRANSITIONS[self.status]:
-            raise ValueError(f"a task cannot go from {self.status} to {target}")
+        allowed = _TRANSITIONS[self.status]
+        if target not in allowed:
+            ways = f"it can go to {', '.join(sorted(allowed))}" if allowed else "that is its end"
+            raise ValueError(f"a task cannot go from {self.status} to {target}: {ways}")
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self).model_validate({**fields, **overrides, "status": target})
 

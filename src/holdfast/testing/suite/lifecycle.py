@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -168,8 +168,17 @@ class LifecycleSuite(Suite):
 
             def elsewhere() -> None:
                 async def use() -> None:
-                    with pytest.raises(PersistenceConnectionError, match="another event loop"):
-                        await backend.tasks.get("t")
+                    calls: list[Callable[[], Awaitable[Any]]] = [
+                        lambda: backend.tasks.get("t"), lambda: backend.set_setting("k", "v"),
+                        lambda: backend.transaction().__aenter__(),
+                        lambda: backend.atomically(_nothing), backend.status,
+                        lambda: backend.watch(backend.tasks).__aenter__(),
+                        lambda: backend.for_tenant("a").tasks.list_tasks(),
+                        lambda: backend.operations.count_tenant("a"),
+                    ]  # fmt: skip
+                    for call in calls:
+                        with pytest.raises(PersistenceConnectionError, match="another event loop"):
+                            await call()
 
                 asyncio.run(use())
 
