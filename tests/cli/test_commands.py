@@ -85,7 +85,7 @@ def test_downgrade_to_nothing_and_up_again(shared_url: str) -> None:
 
 
 async def test_a_newer_schema_is_refused(shared_url: str) -> None:
-    await corrupt(shared_url, "UPDATE alembic_version SET version_num = '9999'")
+    await corrupt(shared_url, "UPDATE holdfast_revision SET version_num = '9999'")
     message = run("migrate", code=1, url=shared_url)
     assert "SchemaTooNewError" in message
     assert "9999" in message

@@ -56,7 +56,7 @@ def test_from_the_first_migration_to_the_last_downgrade(at: tuple[str, str]) -> 
 def test_its_sql_is_printed() -> None:
     sql = run("migrate", "--sql", "--url", "sqlite:///x.db", *HELPDESK)
     assert sql.index("CREATE TABLE tasks") < sql.index("CREATE TABLE helpdesk_tickets")
-    assert "CREATE TABLE alembic_version_helpdesk" in sql
+    assert "CREATE TABLE holdfast_revision_helpdesk" in sql
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_name_is_a_part_of_a_table_s(tmp_path: Path, name: Any) -> None:
     notes_table("pad_notes", metadata)
     with pytest.raises(InvalidArgumentError, match="name"):
         Extension(name, metadata, (), tmp_path)
-    assert len("alembic_version_" + "a" * 40) <= 63
+    assert len("holdfast_revision_" + "a" * 40) <= 63
 
 
 def _extension(tmp_path: Path, table: Table, *kinds: Any) -> Extension:
@@ -70,7 +70,7 @@ def test_its_tables_are_its_own(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="'ix_tasks_claim'"):
         _extension(tmp_path, table)
     with pytest.raises(InvalidArgumentError, match="Alembic counts"):
-        _extension(tmp_path, notes_table("alembic_version_pad", new_metadata()))
+        _extension(tmp_path, notes_table("holdfast_revision_pad", new_metadata()))
 
 
 def test_the_tenant_leads_every_key(tmp_path: Path) -> None:

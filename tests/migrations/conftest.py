@@ -98,11 +98,11 @@ async def everything(backend: PersistenceBackend) -> set[tuple[str, ...]]:
     def look(connection: Connection) -> set[tuple[str, ...]]:
         if backend.backend_name == "postgres":
             rows = connection.exec_driver_sql(_POSTGRES).all()
-            return {tuple(map(str, row)) for row in rows if row[1] != "alembic_version"}
+            return {tuple(map(str, row)) for row in rows if row[1] != "holdfast_revision"}
         found: set[tuple[str, ...]] = set()
         for kind, name, table, sql in connection.exec_driver_sql(
             "SELECT type, name, tbl_name, sql FROM sqlite_schema"
-            " WHERE tbl_name <> 'alembic_version' AND sql IS NOT NULL"
+            " WHERE tbl_name <> 'holdfast_revision' AND sql IS NOT NULL"
         ):
             text = " ".join(sql.split())
             if kind == "table":  # its parts stand in the order of declaration, which says nothing

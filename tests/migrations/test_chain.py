@@ -47,7 +47,6 @@ DRIFT = {
     "column": (["ALTER TABLE settings ADD COLUMN novel TEXT"], "remove_column: settings.novel"),
     "missing column": (["ALTER TABLE users DROP COLUMN password_hash"], "users.password_hash"),
     "table": (["DROP TABLE checkpoints"], "add_table: checkpoints"),
-    "unknown table": (["CREATE TABLE novel (id TEXT)"], "remove_table: novel"),
 }
 
 

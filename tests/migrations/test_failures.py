@@ -62,7 +62,7 @@ async def test_an_error_that_is_no_database_s_is_a_migration_error_too(
 
 async def test_a_schema_newer_than_the_code_is_refused(empty: PersistenceBackend) -> None:
     await empty.migrate()
-    await run_sql(empty, "UPDATE alembic_version SET version_num = '9999'")
+    await run_sql(empty, "UPDATE holdfast_revision SET version_num = '9999'")
     before = await everything(empty)
     for refused in (empty.migrate(), empty.downgrade("base"), empty.downgrade("-1")):
         with pytest.raises(SchemaTooNewError, match=r"9999.*Upgrade Holdfast"):

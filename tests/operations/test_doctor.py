@@ -54,7 +54,7 @@ async def test_a_schema_that_is_behind_or_was_changed_is_seen(
     assert about(found, "schema of holdfast")[0][0] == "problem"
     await run_sql(postgres_url, "DROP INDEX ix_tasks_status")
     assert any("ix_tasks_status" in said for _, said in about(await look(postgres_url), "schema"))
-    await run_sql(postgres_url, "UPDATE alembic_version SET version_num = '9999'")
+    await run_sql(postgres_url, "UPDATE holdfast_revision SET version_num = '9999'")
     assert "9999" in about(await look(postgres_url), "schema of holdfast")[0][1]
 
 

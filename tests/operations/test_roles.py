@@ -139,7 +139,7 @@ async def test_a_usual_start_by_the_app_needs_the_migrator_when_it_is_behind(
         "DROP POLICY holdfast_tenant ON tasks",
         "TRUNCATE tasks CASCADE",
         "CREATE TRIGGER t AFTER INSERT ON tasks EXECUTE FUNCTION unique_key_recheck()",
-        "UPDATE alembic_version SET version_num = '0001'",
+        "UPDATE holdfast_revision SET version_num = '0001'",
         "ALTER FUNCTION holdfast_tenant() COST 1",
     ],
 )
@@ -161,7 +161,7 @@ async def test_the_app_never_writes_to_the_table_of_revisions(
     rights = await _ask(
         empty_postgres_url,
         "SELECT grantee::regrole::text, string_agg(privilege_type, ',') FROM pg_class,"
-        " aclexplode(relacl) WHERE relname = 'alembic_version' AND grantee <> relowner"
+        " aclexplode(relacl) WHERE relname = 'holdfast_revision' AND grantee <> relowner"
         " GROUP BY 1 ORDER BY 1",
     )
     assert [tuple(row) for row in rights] == [

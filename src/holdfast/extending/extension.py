@@ -23,7 +23,7 @@ __all__ = ["Extension", "attached"]
 
 #: What is left of PostgreSQL's 63 characters beside `_VERSION_TABLE`.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_VERSION_TABLE = "alembic_version_"
+_VERSION_TABLE = "holdfast_revision_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Extension:
     ``metadata`` comes from `new_metadata`, its tables from `store_table`. ``migrations`` is the
     directory of the revisions or the package that is one; it may be empty at first:
     ``holdfast revision`` writes into it. How far a database is, it notes in the table
-    ``alembic_version_<name>``, so the name stays.
+    ``holdfast_revision_<name>``, so the name stays.
 
     `InvalidArgumentError` for a name, table or repository that does not fit.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from holdfast.migrations.chain import HOLDFAST, Chain, Revision
 from holdfast.migrations.reference import foreign
 from holdfast.migrations.runner import (
+    beside,
     check,
     current,
     downgrade,
@@ -20,6 +21,7 @@ __all__ = [
     "HOLDFAST",
     "Chain",
     "Revision",
+    "beside",
     "check",
     "current",
     "downgrade",

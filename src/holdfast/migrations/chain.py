@@ -18,9 +18,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
 
 from holdfast.errors import SchemaTooNewError
+from holdfast.migrations.former import former_revision, revisions
 from holdfast.schema import metadata
 
-__all__ = ["HOLDFAST", "Chain", "Revision"]
+__all__ = ["HOLDFAST", "VERSION_TABLE", "Chain", "Revision"]
+
+#: What the names of the tables begin with in which databases keep count.
+VERSION_TABLE = "holdfast_revision"
 
 
 class Revision(NamedTuple):
@@ -45,6 +49,11 @@ class Chain:
         """Before a colon, where an error comes from; nothing for Holdfast itself."""
         return "" if self is HOLDFAST else f"extension {self.name}: "
 
+    @property
+    def former_table(self) -> str:
+        """Where older releases kept count."""
+        return self.version_table.replace(VERSION_TABLE, "alembic_version", 1)
+
     def head(self) -> str | None:
         """The newest revision this code knows; ``None`` as long as there is none."""
         newest = self.history()[:1]
@@ -57,10 +66,16 @@ class Chain:
 
     def revision(self, connection: Connection) -> str | None:
         """The database's revision; ``None`` before the first migration."""
+        if not self.is_carried_over(connection):
+            return former_revision(self, connection)
         # In the transaction that an exclusive run began: on SQLite that is what excludes the
         # others, so it must last until the end. Alembic joins it, and `run_sync` commits.
         options = {"version_table": self.version_table}
         return MigrationContext.configure(connection, opts=options).get_current_revision()
+
+    def is_carried_over(self, connection: Connection) -> bool:
+        """Whether the database keeps the revision where this release does."""
+        return revisions(connection, self.version_table) is not None
 
     def stands_at_head(self, connection: Connection) -> bool:
         """Whether there is nothing to do; `SchemaTooNewError` if only newer code knows."""
@@ -118,4 +133,4 @@ def _read(chain: Chain, _files: tuple[tuple[Path, int], ...]) -> Sequence[Revisi
     )
 
 
-HOLDFAST = Chain("holdfast", metadata, Path(__file__).with_name("versions"), "alembic_version")
+HOLDFAST = Chain("holdfast", metadata, Path(__file__).with_name("versions"), VERSION_TABLE)

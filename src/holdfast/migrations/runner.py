@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -11,16 +12,20 @@ from typing import Any, TypeVar
 from alembic import autogenerate, command
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from holdfast.engines.base import Engine
 from holdfast.errors import MigrationError, PersistenceError
 from holdfast.migrations.chain import HOLDFAST, Chain, Revision
+from holdfast.migrations.former import carry_over
+from holdfast.migrations.obstacles import refuse_obstacles
+from holdfast.migrations.trial import alone
 from holdfast.schema import policies
 from holdfast.schema.recorders import is_recorder, kept
 from holdfast.schema.triggers import TRIGGERS, existing
 
 __all__ = [
+    "beside",
     "check",
     "current",
     "downgrade",
@@ -35,6 +40,10 @@ T = TypeVar("T")
 
 #: The SQLSTATE of a privilege that the database role does not have.
 _NO_PRIVILEGE = "42501"
+
+#: Those of a name that another relation, type, function or schema has.
+_TAKEN = ("42P07", "42710", "42723", "42P06")
+_TAKEN_NAME = re.compile(r"(table|view|index|trigger) .{1,200} already exists|there is already .*")
 
 #: Chains in the order in which they are run; Holdfast's is always the first.
 Chains = Sequence[Chain]
@@ -52,7 +61,10 @@ async def migrate(engine: Engine, chains: Chains = (HOLDFAST,)) -> None:
     tables = [table for chain in chains for table in chain.metadata.tables.values()]
 
     def done(connection: Connection) -> bool:
-        at_head = all(chain.stands_at_head(connection) for chain in chains)
+        at_head = all(
+            chain.stands_at_head(connection) and chain.is_carried_over(connection)
+            for chain in chains
+        )
         return at_head and not policies.lacking(connection, tables)
 
     if await run(engine, done):
@@ -60,9 +72,13 @@ async def migrate(engine: Engine, chains: Chains = (HOLDFAST,)) -> None:
 
     def upgrade(connection: Connection) -> None:
         for chain in chains:
+            chain.stands_at_head(connection)
+            carry_over(chain, connection)
+        refuse_obstacles(connection, chains)
+        for chain in chains:
             if chain.stands_at_head(connection):  # somebody may have migrated while we waited
                 continue
-            with failing(chain), kept(connection):
+            with failing(chain), kept(connection), alone():
                 command.upgrade(chain.config(connection=connection), "head")
                 policies.protect(connection, chain.version_table)
             logger.info(
@@ -91,7 +107,8 @@ async def downgrade(
         held = [other.name for other in later if other.revision(connection) is not None]
         if revision == "base" and held:
             raise MigrationError(f"{chain.place}downgrade {', '.join(held)} to base first")
-        with failing(chain), kept(connection):
+        carry_over(chain, connection)
+        with failing(chain), kept(connection), alone():
             command.downgrade(chain.config(connection=connection), revision)
 
     await run(engine, undo, exclusive=True)
@@ -120,18 +137,17 @@ async def why_not_current(engine: Engine, chains: Chains = (HOLDFAST,)) -> str:
 
 async def check(engine: Engine, chains: Chains = (HOLDFAST,)) -> Sequence[str]:
     """How the database differs from this code's schema, one line each; empty if it does not."""
-    counts = {chain.version_table for chain in chains}
+    declared: Any = [chain.metadata for chain in chains]
+    tables = [table for chain in chains for table in chain.metadata.tables.values()]
+    ours = {table.name for table in tables}
 
     def is_of_interest(name: str | None, kind: str, parents: Any) -> bool:
-        return kind != "table" or name not in counts
+        return kind != "table" or name in ours
 
     def compare(connection: Connection) -> Sequence[str]:
         options = {"compare_type": True, "include_name": is_of_interest}
         context = MigrationContext.configure(connection, opts=options)
-        declared: Any = [chain.metadata for chain in chains]
         found = [_describe(item) for item in autogenerate.compare_metadata(context, declared)]
-        tables = [table for chain in chains for table in chain.metadata.tables.values()]
-        ours = {table.name for table in tables}
         stored = {name for name in existing(connection, ours) if not is_recorder(name)}
         found += [f"missing trigger {name}" for name in TRIGGERS if name not in stored]
         found += [f"unknown trigger {name}" for name in sorted(stored) if name not in TRIGGERS]
@@ -140,6 +156,16 @@ async def check(engine: Engine, chains: Chains = (HOLDFAST,)) -> Sequence[str]:
         return found
 
     return await run(engine, compare)
+
+
+async def beside(engine: Engine, chains: Chains = (HOLDFAST,)) -> Sequence[str]:
+    """Other people's tables in the same schema, by name."""
+    ours = {name for chain in chains for name in (*chain.metadata.tables, chain.version_table)}
+
+    def look(connection: Connection) -> Sequence[str]:
+        return sorted(set(inspect(connection).get_table_names()) - ours)
+
+    return await run(engine, look)
 
 
 def head() -> str:
@@ -160,7 +186,12 @@ def migration_sql(dialect: str, *, revisions: str = "head", chains: Chains = (HO
     for chain in chains:
         config = chain.config(dialect=dialect)
         config.output_buffer = output
-        with failing(chain):
+        if ":" in revisions:
+            output.write(
+                f"-- Where {chain.former_table} keeps the revision still, first: ALTER TABLE"
+                f" {chain.former_table} RENAME TO {chain.version_table};\n\n"
+            )
+        with failing(chain), alone(wait=False):
             command.upgrade(config, revisions, sql=True)
         if revisions.rpartition(":")[2] == "head":
             made = policies.creation(dialect, chain.metadata.tables.values())
@@ -192,6 +223,8 @@ def failing(chain: Chain) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     cause: BaseException | None = error
     while cause is not None:
+        if getattr(cause, "sqlstate", None) in _TAKEN or _TAKEN_NAME.fullmatch(str(cause)):
+            return f": {cause}"
         if getattr(cause, "sqlstate", None) == _NO_PRIVILEGE:
             return (
                 ": the database role must own the tables, and may create in their schema; migrate "

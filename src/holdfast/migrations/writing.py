@@ -13,6 +13,7 @@ from holdfast.engines.base import Engine
 from holdfast.engines.sqlite.engine import SQLiteEngine
 from holdfast.migrations.chain import HOLDFAST, Chain
 from holdfast.migrations.runner import failing, migrate, run
+from holdfast.migrations.trial import alone
 
 __all__ = ["generate", "write_revision"]
 
@@ -37,7 +38,7 @@ async def generate(engine: Engine, message: str, chains: Sequence[Chain] = (HOLD
         newest = sorted(chain.folder.glob("[0-9]*.py"))
         number = f"{int(newest[-1].stem.split('_')[0]) + 1 if newest else 1:04d}"
         config = chain.config(connection=connection, foreign=foreign)
-        with failing(chain):
+        with failing(chain), alone():
             script = command.revision(config, message, autogenerate=True, rev_id=number)
         return Path(script.path)  # type: ignore[union-attr]
 

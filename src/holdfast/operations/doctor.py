@@ -14,6 +14,9 @@ __all__ = ["WORST_FIRST", "examine", "examine_rows", "worst_first"]
 
 _SHOWN_ROWS = 20
 
+#: Names of other people's tables in one line.
+_SHOWN = 5
+
 WORST_FIRST: tuple[Level, ...] = ("problem", "warning", "notice", "ok")
 
 
@@ -23,6 +26,7 @@ async def examine(engine: Engine, chains: Sequence[Chain], *, thorough: bool) ->
     found += _revisions(revisions)
     if all(revision == chain.head() for chain, revision in revisions):
         found += _drift(await migrations.check(engine, chains))
+    found += _beside(await migrations.beside(engine, chains))
     return worst_first(found)
 
 
@@ -64,6 +68,17 @@ def _revisions(revisions: Sequence[tuple[Chain, str | None]]) -> Iterator[Findin
                 f"at revision {revision or 'none'}, the newest is {head}",
                 "run holdfast migrate",
             )
+
+
+def _beside(tables: Sequence[str]) -> Iterator[Finding]:
+    if tables:
+        shown = ", ".join(tables[:_SHOWN]) + (", ..." if len(tables) > _SHOWN else "")
+        yield Finding(
+            "notice",
+            "schema",
+            f"{len(tables)} tables beside Holdfast's are in the same place: {shown}",
+            "a later release may want one of their names: a place of Holdfast's own is better",
+        )
 
 
 def _drift(differences: Sequence[str]) -> Iterator[Finding]:

@@ -35,7 +35,7 @@ from holdfast.engines.postgres.exclusive import exclude_others, giving_way
 from holdfast.engines.postgres.follow import Follower
 from holdfast.engines.postgres.isolation import CONFINED, PROBLEMS, refusal
 from holdfast.engines.postgres.link import SNAPSHOT, ConnectionLink
-from holdfast.engines.postgres.namespace import LOOK, OURS, path_to, schema_in
+from holdfast.engines.postgres.namespace import LOOK, OURS, path_to, quoted, schema_in
 from holdfast.engines.postgres.pool import Pool
 from holdfast.engines.postgres.position import Position
 from holdfast.engines.postgres.replicas import Replicas
@@ -306,10 +306,12 @@ class PostgresEngine(PostgresUpkeep):
 
     async def look_up(self, table: str, column: str) -> str | None:
         there = await self._ask(
-            "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            f" WHERE c.relname = '{table}' AND n.nspname = current_schema()"
+            f"SELECT FROM pg_class WHERE relnamespace = {OURS} AND relname = $2",
+            self._config.schema_name,
+            table,
         )
-        rows = await self._ask(f"SELECT {column} FROM {table}") if there else ()  # noqa: S608
+        place = f"{quoted(str(self._config.schema_name))}.{table}"
+        rows = await self._ask(f"SELECT {column} FROM {place}") if there else ()  # noqa: S608
         return rows[0][0] if rows else None
 
     async def table_bytes(self) -> Mapping[str, int | None]:
