@@ -13,11 +13,23 @@ from uuid import UUID
 import pytest
 
 from holdfast import PersistenceBackend, create_backend
+from holdfast.extending import (
+    STRING,
+    EntityListing,
+    Extension,
+    Keyed,
+    column,
+    index,
+    new_metadata,
+    saved_order,
+    store_table,
+)
 from holdfast.testing.catalogue import SUBJECTS
 from holdfast.testing.databases import connected
 from holdfast.testing.subjects import Listed, Subject, plain
 from holdfast.testing.suite.base import fresh
 
+from ..extending.things import Note, make_notes, written
 from ..migrations.conftest import run_sql
 from .test_records import NOW, message
 
@@ -165,3 +177,26 @@ async def test_old_rows_go_in_batches_of_one_time(backend: PersistenceBackend) -
     pruned = await backend.operations.prune(timedelta(0), tables=["messages"])
     assert [item.rows for item in pruned] == [2_500]
     assert len(await backend.messages.get_history("c")) == 1
+
+
+async def test_what_is_saved_again_keeps_its_place(url: str, tmp_path: Path) -> None:
+    """In a table of an application's own, whose rows are replaced."""
+    table = store_table(
+        "pad_notes", column("id", STRING), column("text", STRING), saved_order(),
+        index("ix_pad_notes_text", "text", "saved_order", "id"), key=("id",),
+        metadata=new_metadata(),
+    )  # fmt: skip
+    listing = EntityListing(
+        "pad_notes.list", Keyed(table, Note).mapper, order=("text", "saved_order", "id")
+    )
+    kind = make_notes(table)
+    extension = Extension("pad", table.metadata, (kind,), tmp_path)
+    await written(extension)
+    async with connected(create_backend(url, extensions=[extension])) as backend:
+        notes = backend.repository(kind)
+        for key in ("c", "a", "b", "c", "a"):
+            await notes.save(Note(id=key, text="x"))
+        found = await listing.fetch(notes, {})
+        assert [one.id for one in found] == ["c", "a", "b"]
+        assert await listing.fetch(notes, {}, after=found[0]) == found[1:]
+        assert await listing.fetch(notes, {}, after=Note(id="gone", text="x")) == found
