@@ -168,6 +168,7 @@ async def test_whatever_is_called_next_says_so(path: Path, happens: Callable[[Pa
             with pytest.raises(DatabaseGoneError, match=r"org\.db.* in use.* Disconnect"):
                 await call(backend)
         assert not await backend.health_check()
+        assert "in use" in (await backend.health()).reason
 
 
 @pytest.mark.parametrize("happens", OF_LOG)

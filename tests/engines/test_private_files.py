@@ -85,6 +85,16 @@ async def test_so_are_those_of_a_database_that_is_open(tmp_path: Path) -> None:
         assert found_by_doctor["permissions"].level == "ok"
 
 
+async def test_so_is_a_file_that_sqlite_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a file cannot be made without opening it."""
+    monkeypatch.setattr("holdfast.engines.sqlite.files.make_empty", lambda _: None)
+    async with at(tmp_path / "org.db") as backend:
+        await backend.tasks.save(task("t"))
+        assert set(modes(tmp_path).values()) == {0o600}
+
+
 @pytest.mark.usefixtures("umask")
 async def test_so_is_a_rollback_journal(tmp_path: Path) -> None:
     async with at(tmp_path / "org.db", wal_mode=False) as backend, backend.transaction() as tx:

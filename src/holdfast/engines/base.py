@@ -176,7 +176,10 @@ class Engine(Session, Upkeep, Protocol):
         """Begin `abandon`, from any thread, and wait for nothing."""
 
     async def ping(self) -> bool:
-        """Whether the database answers within the pool's deadline."""
+        """Whether the database answers within the pool's deadline.
+
+        Raises a `PersistenceError` where it is known that waiting does not help, and why.
+        """
 
     def snapshot(self) -> AbstractAsyncContextManager[TransactionScope]:
         """As `transaction`, for reads only: all of them see the database as it was at one moment.

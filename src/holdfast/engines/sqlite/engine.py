@@ -44,7 +44,7 @@ from holdfast.engines.sqlite.wrapping import for_sqlalchemy
 from holdfast.engines.sqlite.writer import Call, Writer, insist
 from holdfast.engines.transactions import Kind, begin_on, transaction_on
 from holdfast.engines.waiting import waited
-from holdfast.errors import PersistenceError, PoolTimeoutError
+from holdfast.errors import DatabaseGoneError, PersistenceError, PoolTimeoutError
 
 __all__ = ["SQLiteEngine"]
 
@@ -141,6 +141,8 @@ class SQLiteEngine(SQLiteUpkeep):
         try:
             async with asyncio.timeout(self._patience):
                 await self._writer_thread.run(lambda c: check_files(c, self._database))
+        except DatabaseGoneError:
+            raise
         except (sqlite3.Error, PersistenceError, TimeoutError):
             return False
         return True

@@ -15,7 +15,7 @@ from pathlib import Path
 from holdfast.config import SQLiteConfig
 from holdfast.engines.sqlite.opened import OpenedFiles
 from holdfast.engines.sqlite.place import check_names, file_system, is_network
-from holdfast.engines.sqlite.plain import beside, make_empty
+from holdfast.engines.sqlite.plain import PRIVATE, beside, make_empty
 from holdfast.errors import DatabaseGoneError, PersistenceConnectionError, ReadOnlyError
 
 __all__ = ["Database"]
@@ -187,6 +187,8 @@ class Database:
             cached_statements=512,
         )
         try:
+            if before is None and os.name == "posix":  # SQLite has made an empty one just now
+                self.path.chmod(PRIVATE)
             # Checkpoints come from the writer alone: before 3.51.3 an automatic one that runs
             # while another connection writes can lose committed rows (sqlite.org/wal.html).
             connection.execute("PRAGMA wal_autocheckpoint=0")

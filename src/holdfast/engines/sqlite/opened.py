@@ -8,6 +8,7 @@ different files open at the same path do not see each other's locks.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +18,8 @@ from holdfast.errors import DatabaseGoneError
 __all__ = ["Header", "OpenedFiles", "read_header"]
 
 _File = tuple[int, int]
+
+_DESCRIPTORS = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 
 
 class Header(bytes):
@@ -131,7 +134,7 @@ def read_header(file: _File) -> Header | None:
     and closing it again would drop the locks of this process.
     """
     try:
-        descriptors = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+        descriptors = [int(entry.name) for entry in Path(_DESCRIPTORS).iterdir()]
     except OSError:
         return None
     for descriptor in descriptors:
