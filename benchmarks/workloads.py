@@ -11,7 +11,7 @@ from typing import Any
 
 from holdfast import CostRecord, Message, PersistenceBackend, Task
 from holdfast.engines.base import Statement
-from holdfast.repositories import money, talk, work
+from holdfast.repositories import claims, money, talk
 
 __all__ = ["KNOWN", "Workload", "prepare", "workloads"]
 
@@ -110,7 +110,7 @@ def workloads() -> list[Workload]:
     return [
         Workload(
             "tasks", "save", lambda: _task(_fresh()), lambda b, task: b.tasks.save(task),
-            work._TASKS._save, lambda task: work._TASKS.mapper.encode(tenant, task),
+            claims.TASKS._save, lambda task: claims.TASKS.mapper.encode(tenant, task),
         ),
         Workload(
             "messages", "save", lambda: _message(_fresh()), lambda b, m: b.messages.save(m),
@@ -122,7 +122,7 @@ def workloads() -> list[Workload]:
         ),
         Workload(
             "tasks", "get", _known, lambda b, key: b.tasks.get(key),
-            work._TASKS._get, lambda key: (tenant, key),
+            claims.TASKS._get, lambda key: (tenant, key),
         ),
         Workload(
             "messages", "get", _known, lambda b, key: b.messages.get_history(key, limit=1),

@@ -21,7 +21,7 @@ from holdfast import checks, fidelity, jsontext
 from holdfast.allowance import Allowance, TooMuchError
 from holdfast.encoders import encoder
 from holdfast.engines.base import Row
-from holdfast.errors import InvalidArgumentError
+from holdfast.errors import InvalidArgumentError, MalformedRowError
 from holdfast.explaining import cause, how_to_bind, malformed, named, reason
 from holdfast.schema.meta import EXTRA, TENANT
 from holdfast.schema.types import JsonText
@@ -219,6 +219,13 @@ class Mapper(Generic[E]):
             names = self.table.info["key"]
             key = {name: data[name] if name in data else next(rest, None) for name in names}
             raise malformed(self.table, self.entity, key, error) from cause(error)
+
+    def attempt(self, row: Row) -> E | MalformedRowError:
+        """As `decode`, with the error as an answer."""
+        try:
+            return self.decode(row)
+        except MalformedRowError as error:
+            return error
 
     def _read(self, data: dict[str, Any], row: Row) -> E:
         return self._load(data)  # type: ignore[no-any-return]

@@ -21,8 +21,9 @@ __all__ = ["contents"]
 
 #: Tables that a repository writes beside its own.
 BESIDE = {"org_facts": org_facts_operation_log, "workflow_executions": workflow_execution_tasks}
-#: Columns that hold the real time; their order shows in what is listed and claimed.
-REAL_TIME = {"record_id", "first_saved", "saved_order"}
+#: Columns that hold the real time; their order shows in what is listed and claimed. And what an
+#: engine keeps for its claims, which on PostgreSQL depends on what a transaction could see.
+NOT_COMPARED = {"record_id", "first_saved", "saved_order", "waits_for"}
 
 
 async def contents(view: View, offers: Sequence[Offer], times: Sequence[datetime]) -> list[Any]:
@@ -60,7 +61,7 @@ def _tables(view: View, offer: Offer) -> list[Table]:
 def _rows(table: Table) -> type[Any]:
     """A repository of nothing but the rows of a table."""
     key = table.info["key"]
-    columns = [column for column in table.c if column.name not in {"tenant", *REAL_TIME}]
+    columns = [column for column in table.c if column.name not in {"tenant", *NOT_COMPARED}]
     listing = Listing(f"{table.name}.all", table, columns, tuple, order=key)
 
     class Rows(Repository):

@@ -35,7 +35,7 @@ from holdfast.engines.postgres.attempt import _tls
 from holdfast.engines.postgres.engine import PostgresEngine
 from holdfast.engines.repeating import ATTEMPTS
 from holdfast.engines.transactions import Kind
-from holdfast.repositories.work import _TASKS
+from holdfast.repositories.claims import TASKS
 from holdfast.schema.work import projects, tasks
 
 from ..conformance.samples import full
@@ -440,7 +440,7 @@ async def test_saves_that_wait_together_are_one_statement(postgres_url: str) -> 
 async def test_many_gets_look_each_key_up_in_the_index(postgres_url: str) -> None:
     """Whether or not the planner knows yet how large the table is."""
     async with opened(postgres_url) as backend, lent(backend) as connection:
-        sql = engine_of(backend)._runner.compile.many(_TASKS._get)
+        sql = engine_of(backend)._runner.compile.many(TASKS._get)
         arrays = (["default"] * 100, [f"t{n}" for n in range(100)])
 
         async def plan() -> str:

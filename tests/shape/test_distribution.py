@@ -31,7 +31,8 @@ WRITES = {
     if isinstance(statement.expression, Insert | Update | Delete)
 }
 #: Of PostgreSQL, and said to answer the same for the same arguments.
-IMMUTABLE = {"coalesce", "holdfast_whole"}  # of which the latter is `trunc`
+#: Of which those of our own are `trunc`, and the elements of a JSON array.
+IMMUTABLE = {"coalesce", "holdfast_whole", "holdfast_json_texts"}
 
 
 def undistributable(table: Table) -> Iterator[str]:

@@ -30,6 +30,7 @@ MAY_BRANCH_BY_ENGINE = {
     "migrations/indexes.py",  # a server builds them beside its writers
     "migrations/versions/0001_first_tables.py",
     "migrations/versions/0003_row_level_security.py",
+    "migrations/versions/0007_waiting_tasks.py",
 }
 MAY_IMPORT_DRIVERS = ("engines/", "testing/")
 

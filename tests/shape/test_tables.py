@@ -35,6 +35,7 @@ OF_THE_DATABASE = {
     "artifacts": {"save_count"},
     "org_facts_snapshot": {"retracted_at"},
     "project_cost_aggregates": {"cost_remainder"},
+    "tasks": {"waits_for"},
 }
 
 #: Tables that hold no entity of their own: texts, and rows that other rows are found by.

@@ -23,11 +23,12 @@ def modules(package: ModuleType) -> list[ModuleType]:
     return [import_module(module.name) for module in found]
 
 
-AREAS = [m for m in modules(repositories) if any(n.endswith("Repositories") for n in vars(m))]
+MODULES = modules(repositories)
+AREAS = [m for m in MODULES if any(n.endswith("Repositories") for n in vars(m))]
 
 
 def _globals(kind: type[Any]) -> list[Any]:
-    values = [value for area in AREAS for value in vars(area).values()]
+    values = [value for module in MODULES for value in vars(module).values()]
     values += [value for table in values if isinstance(table, dict) for value in table.values()]
     return list({id(value): value for value in values if isinstance(value, kind)}.values())
 

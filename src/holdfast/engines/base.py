@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from sqlalchemy import Connection, Table
 
@@ -27,6 +27,7 @@ __all__ = [
     "Engine",
     "EngineStats",
     "Failover",
+    "GiveBack",
     "Isolation",
     "Log",
     "PoolStats",
@@ -112,8 +113,27 @@ class Session(Protocol):
     async def execute(self, statement: Statement, arguments: tuple[Any, ...]) -> int:
         """Any write, durable on return; answers the number of rows it touched."""
 
-    async def returning(self, statement: Statement, arguments: tuple[Any, ...]) -> Sequence[Row]:
-        """Any write with ``RETURNING``, durable on return."""
+    @overload
+    async def returning(
+        self, statement: Statement, arguments: tuple[Any, ...]
+    ) -> Sequence[Row]: ...
+    @overload
+    async def returning(
+        self,
+        statement: Statement,
+        arguments: tuple[Any, ...],
+        read: Callable[[Sequence[Row]], T],
+        give_back: GiveBack | None = None,
+    ) -> T:
+        """Any write with ``RETURNING``, durable on return; answers what ``read`` makes of the rows.
+
+        ``read`` runs before the commit, maybe on another thread: if it raises or answers an error,
+        nothing was written.
+        ``give_back`` undoes the write in a transaction of its own, given the rows, before the
+        engine closes. It is for a caller that is cancelled when the write can no longer be stopped.
+        With it an engine may also commit first, and undo what cannot be read, where a commit of its
+        own costs much. (Inside a transaction all of this ends with that.)
+        """
 
     async def atomically(self, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
         """``work``'s value, from a transaction of its own; durable on return.
@@ -137,6 +157,9 @@ class TransactionScope(Session, Protocol):
     def abandon(self) -> None:
         """Roll back on leaving, without an error."""
 
+
+#: Undoes, inside a transaction, the write that answered these rows.
+GiveBack: TypeAlias = Callable[[TransactionScope, Sequence[Row]], Awaitable[None]]
 
 #: What transactions that run at the same time may see of each other, as the SQL standard names it.
 Isolation: TypeAlias = Literal["read committed", "repeatable read", "serializable"]

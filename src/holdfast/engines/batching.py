@@ -26,7 +26,7 @@ _MANY_GROUPS = 1_000
 class Request:
     """One caller's statement on its way; answered exactly once, after its commit."""
 
-    __slots__ = ("arguments", "future", "kind", "queued_at", "statement", "waits")
+    __slots__ = ("arguments", "future", "kind", "queued_at", "read", "statement", "waits")
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Request:
         kind: Any,
         future: asyncio.Future[Any],
         queued_at: float,
+        read: Callable[[Any], Any] | None = None,
     ) -> None:
         self.statement = statement
         self.arguments = arguments
@@ -42,6 +43,7 @@ class Request:
         self.future = future
         self.queued_at = queued_at
         self.waits = WAITS.get()
+        self.read = read
 
     def succeed(self, value: Any) -> None:
         if not self.future.done():
@@ -117,14 +119,21 @@ class Batcher:
         self._closed = False
 
     def submit(
-        self, statement: Statement, arguments: tuple[Any, ...], kind: Any = None
+        self,
+        statement: Statement,
+        arguments: tuple[Any, ...],
+        kind: Any = None,
+        read: Callable[[Any], Any] | None = None,
     ) -> asyncio.Future[Any]:
-        """Queue a request; the future is its answer. Cancelling it only ends the wait."""
+        """Queue a request; the future is its answer. Cancelling it only ends the wait.
+
+        ``read`` is for whoever flushes: what the answer is to be made of the value.
+        """
         self._home.check()
         if self._closed:
             raise PersistenceConnectionError("the backend is disconnecting", is_retryable=False)
         loop = self._loop
-        request = Request(statement, arguments, kind, loop.create_future(), loop.time())
+        request = Request(statement, arguments, kind, loop.create_future(), loop.time(), read)
         key = self._group(request)
         group = self._groups.get(key) or self._new_group(key)
         group.queue.append(request)
@@ -133,6 +142,11 @@ class Batcher:
         if not self._start_lane() and self._alarm is None:
             self._alarm = loop.call_later(self._patience, self._give_up)
         return request.future
+
+    def withdraw(self, answer: asyncio.Future[Any]) -> bool:
+        """Cancel a request; False if it was sent already."""
+        waiting = (request.future for group in self._groups.values() for request in group.queue)
+        return any(future is answer for future in waiting) and answer.cancel()
 
     def enter_alone(self, key: Hashable) -> bool:
         """Whether the group is at rest and its last batch carried one request at the most.

@@ -6,7 +6,7 @@ import logging
 from asyncio import CancelledError
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
@@ -174,4 +174,4 @@ def _rows(kind: Kind, value: Any) -> int | None:
         return 0 if value is None else 1
     if kind is Kind.EXECUTE:
         return int(value)
-    return None if value is None else len(value)
+    return len(value) if isinstance(value, Sequence) else None

@@ -90,12 +90,12 @@ class TracedSession:
         return self._tally.call(statement, arguments, Kind.EXECUTE, self._commits, work)
 
     def returning(
-        self, statement: Statement, arguments: tuple[Any, ...]
-    ) -> Coroutine[Any, Any, Sequence[Row]]:
+        self, statement: Statement, arguments: tuple[Any, ...], *reading: Any
+    ) -> Coroutine[Any, Any, Any]:
         if INSIDE.get() is not None:
             self._check(statement.name)
         check_widths(statement, arguments)
-        work = self._inner.returning(statement, arguments)
+        work = self._inner.returning(statement, arguments, *reading)
         return self._tally.call(statement, arguments, Kind.RETURNING, self._commits, work)
 
     async def stream(

@@ -108,9 +108,20 @@ class TransactionSession:
         touched: int = await self._run(Kind.EXECUTE, statement, arguments)
         return touched
 
-    async def returning(self, statement: Statement, arguments: tuple[Any, ...]) -> Sequence[Row]:
-        rows: Sequence[Row] = await self._run(Kind.RETURNING, statement, arguments)
-        return rows
+    async def returning(
+        self,
+        statement: Statement,
+        arguments: tuple[Any, ...],
+        read: Callable[[Sequence[Row]], Any] | None = None,
+        give_back: object = None,
+    ) -> Any:
+        if read is None:
+            return await self._run(Kind.RETURNING, statement, arguments)
+        async with self.transaction() as inner:
+            value = read(await inner._run(Kind.RETURNING, statement, arguments))
+            if isinstance(value, PersistenceError):
+                inner.abandon()
+        return value
 
     async def atomically(self, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
         return await in_transaction(self.transaction(), work)

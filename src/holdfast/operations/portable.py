@@ -32,7 +32,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Double, LargeBinary, Table
 from holdfast import checks
 from holdfast.engines.base import Row
 from holdfast.errors import BackupError
-from holdfast.schema.meta import TENANT
+from holdfast.schema.meta import TENANT, is_internal
 from holdfast.schema.types import JsonText, Timestamp
 
 __all__ = [
@@ -84,7 +84,7 @@ class Line(NamedTuple):
 
 def columns_of(table: Table) -> list[Column[Any]]:
     """Those that are written, in order."""
-    return [column for column in table.columns if column.name != TENANT]
+    return [c for c in table.columns if c.name != TENANT and not is_internal(c)]
 
 
 class Writer:

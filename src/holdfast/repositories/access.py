@@ -299,10 +299,14 @@ class _RefreshTokens(Repository):
         self, token_hash: str, *, is_session_revoked: Callable[[str], bool] | None = None
     ) -> RefreshRecord | None:
         checks.not_blank(token_hash, f"{_CONSUME.name}: token_hash")
-        rows = await self._session.returning(_CONSUME, (self._tenant, token_hash, utc_now()))
-        if not rows:
+        found = await self._session.returning(
+            _CONSUME,
+            (self._tenant, token_hash, utc_now()),
+            lambda rows: _TOKENS.both(self, rows[0]) if rows else None,
+        )
+        if found is None:
             return None
-        record, answer = _TOKENS.both(self, rows[0])
+        record, answer = found
         if is_session_revoked is not None and is_session_revoked(record.session_id):
             return None
         return answer

@@ -292,12 +292,14 @@ class _ProjectCostAggregates(Repository):
             1,
             utc_now(),
         )
-        rows = await self._session.returning(_INCREMENT, arguments)
-        if not rows:
+        total = await self._session.returning(
+            _INCREMENT, arguments, lambda rows: _TOTALS.decode(self, rows[0]) if rows else None
+        )
+        if total is None:
             raise InvalidArgumentError(
                 f"{name}: a total of the project would not fit any more; begin another project_id"
             )
-        return _TOTALS.decode(self, rows[0])
+        return total
 
 
 def _addend(cost: float, place: str) -> float:

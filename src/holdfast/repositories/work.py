@@ -5,30 +5,25 @@ from __future__ import annotations
 import operator
 from typing import Any, Protocol, runtime_checkable
 
-from sqlalchemy import Select, func, literal_column, select, update
+from sqlalchemy import func
 
 from holdfast import checks
-from holdfast.engines.base import Statement
 from holdfast.entities import (
-    Priority,
     Project,
     ProjectStatus,
     Task,
     TaskStatus,
 )
 from holdfast.errors import RecordNotFoundError
-from holdfast.moments import next_moment
 from holdfast.repositories.base import (
     Repository,
     insert,
-    parameter,
     provide,
     update_by,
 )
+from holdfast.repositories.claims import TASKS, Claims
 from holdfast.repositories.paging import EntityListing, Listing
 from holdfast.repositories.shapes import Keyed
-from holdfast.schema.functions import json_texts
-from holdfast.schema.meta import TENANT
 from holdfast.schema.work import projects, tasks
 
 __all__ = [
@@ -76,6 +71,10 @@ class TaskRepository(Protocol):
         that is not stored is not), and whose delegation chain does not hold ``agent_id``. The
         highest priority goes first, then the first saved. The task comes back as it is stored
         now: ``assigned`` to ``agent_id``. ``None``: nothing is claimable at the moment.
+
+        A caller who is cancelled leaves no task behind: it is given back, and keeps its place. A
+        task that cannot be read is passed over, with a line in the log, and stays as it is; when
+        nothing else is claimable, it is the `MalformedRowError`.
         """
 
 
@@ -119,17 +118,6 @@ class WorkRepositories(Protocol):
         return provide(self, _Projects)
 
 
-_PRIORITIES = tuple(priority.value for priority in Priority)
-
-_TASKS = Keyed(
-    tasks,
-    Task,
-    derived={
-        "priority_rank": lambda task: _PRIORITIES.index(task.priority),
-        "first_saved": lambda task: next_moment(),
-    },
-    keep=("first_saved",),
-)
 _TASK_FILTERS = {
     "status": ("status", operator.eq),
     "assigned_to": ("assigned_to", operator.eq),
@@ -137,7 +125,7 @@ _TASK_FILTERS = {
 }
 _LIST_TASKS = EntityListing(
     "tasks.list_tasks",
-    _TASKS.mapper,
+    TASKS.mapper,
     order=("id",),
     filters=_TASK_FILTERS,
 )
@@ -151,69 +139,18 @@ _COUNT_TASKS = Listing(
 )
 
 
-def _claim(*, in_project: bool) -> Statement:
-    row, other = tasks.alias("row"), tasks.alias("other")
-    needed = json_texts(row.c.dependencies, "needed")
-    # Correlated by name: left to itself, SQLAlchemy looks only one level up and joins `row` anew,
-    # without its tenant.
-    completed: Select[Any] = (
-        select(literal_column("1"))
-        .select_from(other)
-        .where(
-            other.c.tenant == row.c.tenant,
-            other.c.id == needed.c.value,
-            # Literals, so that both planners see which partial index serves.
-            other.c.status == literal_column("'completed'"),
-        )
-        .correlate(row, needed)
-    )
-    unmet: Select[Any] = (
-        select(literal_column("1")).select_from(needed).where(~completed.exists()).correlate(row)
-    )
-    agent = parameter(tasks.c.assigned_to, "agent_id")
-    above = json_texts(row.c.delegation_chain, "above")
-    delegated: Select[Any] = (
-        select(literal_column("1")).select_from(above).where(above.c.value == agent).correlate(row)
-    )
-    claimable = [
-        row.c.tenant == parameter(row.c.tenant),
-        row.c.status == literal_column("'created'"),
-        ~unmet.exists(),
-        ~delegated.exists(),
-    ]
-    if in_project:
-        claimable.append(row.c.project == parameter(row.c.project))
-    # A row that another transaction is just taking is passed over; the engine without row locks
-    # has one writer at a time.
-    chosen = (
-        select(row.c.id)
-        .where(*claimable)
-        .order_by(row.c.priority_rank, row.c.first_saved, row.c.id)
-        .limit(literal_column("1"))
-        .with_for_update(skip_locked=True, of=row)
-    )
-    expression = (
-        update(tasks)
-        .values(status=literal_column("'assigned'"), assigned_to=agent)
-        .where(tasks.c.tenant == parameter(tasks.c.tenant), tasks.c.id == chosen.scalar_subquery())
-        .returning(*_TASKS.mapper.columns)
-    )
-    parameters = (TENANT, "agent_id", "project") if in_project else (TENANT, "agent_id")
-    return Statement("tasks.claim", expression, parameters, tasks)
-
-
-_CLAIM = _claim(in_project=False)
-_CLAIM_IN_PROJECT = _claim(in_project=True)
-
-
 class _Tasks(Repository):
     table = tasks
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._claims = Claims(self)
+
     async def save(self, task: Task) -> None:
-        await _TASKS.save(self, task)
+        await TASKS.save(self, task)
 
     async def get(self, task_id: str) -> Task | None:
-        return await _TASKS.get(self, task_id)
+        return await TASKS.get(self, task_id)
 
     async def list_tasks(
         self,
@@ -239,15 +176,12 @@ class _Tasks(Repository):
         return (await _COUNT_TASKS.fetch(self, filters, limit=1))[0]
 
     async def delete(self, task_id: str) -> bool:
-        return await _TASKS.delete(self, task_id)
+        return await TASKS.delete(self, task_id)
 
     async def claim(self, agent_id: str, *, project: str | None = None) -> Task | None:
-        arguments = [self._tenant, checks.not_blank(agent_id, "tasks.claim: agent_id")]
-        if project is not None:
-            arguments.append(checks.not_blank(project, "tasks.claim: project"))
-        statement = _CLAIM if project is None else _CLAIM_IN_PROJECT
-        rows = await self._session.returning(statement, tuple(arguments))
-        return _TASKS.decode(self, rows[0]) if rows else None
+        checks.not_blank(agent_id, "tasks.claim: agent_id")
+        checks.optional(checks.not_blank, project, "tasks.claim: project")
+        return await self._claims.next(agent_id, project)
 
 
 def _task_filters(

@@ -16,19 +16,26 @@ HERE = "(SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema(
 
 
 class holdfast_json_texts(GenericFunction[Any]):  # noqa: N801 - SQL functions are lower case
-    """The elements of a JSON array of texts, as rows of one column, ``value``."""
+    """The elements of a JSON array of texts, as rows of one column, ``value``.
+
+    None of what is no array, in a damaged row: whoever reads that row says so.
+    """
 
     inherit_cache = True
 
 
 @compiles(holdfast_json_texts, "sqlite")
 def _sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_each{compiler.function_argspec(element, **options)}"
+    array = compiler.function_argspec(element, **options)
+    return f"json_each(CASE WHEN json_valid{array} THEN {array} ELSE '[]' END)"
 
 
 @compiles(holdfast_json_texts, "postgresql")
 def _postgresql(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_array_elements_text{compiler.function_argspec(element, **options)}"
+    array = compiler.function_argspec(element, **options)
+    return (
+        f"json_array_elements_text(CASE json_typeof{array} WHEN 'array' THEN {array} ELSE '[]' END)"
+    )
 
 
 def json_texts(array: ColumnElement[Any], name: str) -> TableValuedAlias:

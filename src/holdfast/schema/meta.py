@@ -29,6 +29,8 @@ __all__ = [
     "extra",
     "foreign_key",
     "index",
+    "internal",
+    "is_internal",
     "metadata",
     "new_metadata",
     "nullable",
@@ -47,6 +49,7 @@ SAVED_ORDER = "saved_order"
 DECISIVE = "decisive"
 
 _TARGET = "target"
+_INTERNAL = "internal"
 #: By table: the tables of other metadata that refer to it.
 _REFERRING: dict[Table, dict[str, Table]] = {}
 
@@ -129,6 +132,18 @@ def saved_order() -> Column[Any]:
     """The order in which a history's records were saved, for those of one time: a moment of the
     process that saved the record first, 0 where that did not tell."""
     return column(SAVED_ORDER, INTEGER, default="0")
+
+
+def internal(name: str, type_: TypeEngine[Any]) -> Column[Any]:
+    """What triggers keep for the database's own use.
+
+    No entity and no export has it, and a change of it alone is not recorded.
+    """
+    return Column(name, type_, nullable=True, info={_INTERNAL: True})
+
+
+def is_internal(column: Column[Any]) -> bool:
+    return _INTERNAL in column.info
 
 
 def index(name: str, *columns: str, where: str | None = None) -> Index:

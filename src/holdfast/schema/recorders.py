@@ -29,6 +29,7 @@ from sqlalchemy.types import Text
 from holdfast.errors import InvalidArgumentError, MigrationError
 from holdfast.schema.changes import changes
 from holdfast.schema.functions import HERE
+from holdfast.schema.meta import is_internal
 from holdfast.schema.types import Timestamp
 
 __all__ = [
@@ -59,7 +60,7 @@ _NOW = {
 _NEXT = "(SELECT coalesce(max(revision), 0) + 1 FROM changes WHERE tenant = {tenant})"
 
 _ON_SQLITE = """
-CREATE TRIGGER changes_{kind}_{name} AFTER {kind} ON {table} BEGIN
+CREATE TRIGGER changes_{kind}_{name} AFTER {kind}{of} ON {table} BEGIN
   INSERT INTO changes (tenant, revision, table_name, key, kind, recorded_at)
   VALUES ({row}.tenant, {next}, '{name}', '[' || {key} || ']', '{kind}', {now});
 END
@@ -68,7 +69,7 @@ _FUNCTION = """
 CREATE OR REPLACE FUNCTION changes_{name}() RETURNS trigger LANGUAGE plpgsql AS $recorder$
 BEGIN
   -- Before the insert, which would lock the log to the end of the transaction, also with no row.
-  IF NOT EXISTS (SELECT FROM changed) THEN
+  IF NOT EXISTS (SELECT FROM changed){internal} THEN
     RETURN NULL;
   END IF;
   INSERT INTO {log} (tenant, table_name, key, kind, recorded_at)
@@ -77,6 +78,8 @@ BEGIN
   RETURN NULL;
 END $recorder$
 """
+#: A trigger with a transition table cannot have a list of columns: see `holdfast.schema.waits`.
+_INTERNAL = " OR current_setting('holdfast.unrecorded', true) > '0'"
 _ON_POSTGRES = """
 CREATE TRIGGER changes_{kind}_{name} AFTER {kind} ON {table}
 REFERENCING {row} TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION changes_{name}()
@@ -227,7 +230,8 @@ def _create(connection: Connection, table: Table) -> Iterator[str]:
         # Another program may write with another search path.
         schema = _quoted(connection, str(connection.scalar(select(func.current_schema()))))
         key = _key(connection, table, "changed")
-        yield _FUNCTION.format(**words, key=key, log=f"{schema}.{changes.name}")
+        internal = _INTERNAL if any(map(is_internal, table.c)) else ""
+        yield _FUNCTION.format(**words, key=key, log=f"{schema}.{changes.name}", internal=internal)
     for kind in _KINDS:
         row = "OLD" if kind == "delete" else "NEW"
         if dialect == "postgresql":
@@ -235,8 +239,15 @@ def _create(connection: Connection, table: Table) -> Iterator[str]:
         else:
             yield _ON_SQLITE.format(
                 **words, kind=kind, row=row, key=_key(connection, table, row),
+                of=_recorded_columns(connection, table) if kind == "update" else "",
                 next=_NEXT.format(tenant=f"{row}.tenant"),
             )  # fmt: skip
+
+
+def _recorded_columns(connection: Connection, table: Table) -> str:
+    """Those of which a change is recorded, as a trigger names them; nothing for all."""
+    names = [_quoted(connection, c.name) for c in table.c if not is_internal(c)]
+    return f" OF {', '.join(names)}" if len(names) < len(table.c) else ""
 
 
 def _key(connection: Connection, table: Table, row: str) -> str:

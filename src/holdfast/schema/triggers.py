@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from sqlalchemy import DDL, Connection, Table, event, text
 
 from holdfast.schema.functions import HERE
 
-__all__ = ["TRIGGERS", "existing", "keep_one", "lifted", "may_lift", "rules_of"]
+__all__ = ["TRIGGERS", "Made", "add", "existing", "keep_one", "lifted", "may_lift", "rules_of"]
 
-#: Every trigger by name, with the statements that create and drop it on each dialect.
-TRIGGERS: dict[str, dict[str, tuple[list[str], list[str]]]] = {}
+#: The statements that create, and those that drop.
+Made: TypeAlias = tuple[list[str], list[str]]
+
+#: Every rule by name, with what makes its triggers on each dialect.
+TRIGGERS: dict[str, dict[str, Made]] = {}
 #: By table: its rules by name.
 _KEPT: dict[Table, dict[str, str]] = {}
 
@@ -65,14 +70,20 @@ def keep_one(table: Table, rule: str, *, holds: str) -> None:
         _SQLITE.format(**words, event="UPDATE", unless=f"AND NOT ({words['new']})"),
         _SQLITE.format(**words, event="DELETE", unless=""),
     ]
-    TRIGGERS[name] = {
+    made: dict[str, Made] = {
         "sqlite": (sqlite_up, [f"DROP TRIGGER {name}_{e}" for e in ("UPDATE", "DELETE")]),
         "postgresql": (
             [_FUNCTION.format(**words), _TRIGGER.format(**words)],
             [f"DROP TRIGGER {name} ON {table.name}", f"DROP FUNCTION {name}()"],
         ),
     }
-    for dialect, (up, _) in TRIGGERS[name].items():
+    add(table, name, made)
+
+
+def add(table: Table, name: str, made: dict[str, Made]) -> None:
+    """Create a rule's triggers, by dialect, with the table."""
+    TRIGGERS[name] = made
+    for dialect, (up, _) in made.items():
         for statement in up:
             event.listen(
                 table,
@@ -132,10 +143,12 @@ _EXISTING = {
 
 def existing(connection: Connection, tables: Collection[str]) -> set[str]:
     """The triggers of these tables: those of a complete rule by its name in `TRIGGERS`."""
-    stored = connection.execute(text(_EXISTING[connection.dialect.name]))
+    dialect = connection.dialect.name
+    stored = connection.execute(text(_EXISTING[dialect]))
     names = {name for name, table in stored if table in tables}
-    for rule in TRIGGERS:  # SQLite keeps it with two triggers: both or it is not kept
-        halves = {f"{rule}_UPDATE", f"{rule}_DELETE"}
-        if halves <= names:
-            names = names - halves | {rule}
+    for rule, made in TRIGGERS.items():
+        # It may be kept with several triggers: all of them or it is not kept.
+        parts = set(re.findall(r"CREATE TRIGGER (\w+)", " ".join(made[dialect][0])))
+        if parts <= names:
+            names = names - parts | {rule}
     return names

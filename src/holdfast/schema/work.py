@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, decisive, extra, index, nullable, store_table
+from holdfast.schema.meta import (
+    check,
+    column,
+    decisive,
+    extra,
+    index,
+    internal,
+    nullable,
+    store_table,
+)
 from holdfast.schema.types import INTEGER, REAL, STRING, JsonText
 
 __all__ = ["projects", "tasks"]
@@ -36,10 +45,18 @@ tasks = store_table(
     column("priority_rank", INTEGER),
     column("first_saved", INTEGER),
     extra(),
+    internal("waits_for", STRING),  # see `holdfast.schema.waits`
     index("ix_tasks_status", "status", "id"),
     index("ix_tasks_assigned_to", "assigned_to", "id"),
     index("ix_tasks_project", "project", "id"),
-    index("ix_tasks_claim", "priority_rank", "first_saved", "id", where="status = 'created'"),
+    index(
+        "ix_tasks_claim",
+        "priority_rank",
+        "first_saved",
+        "id",
+        where="status = 'created' AND waits_for IS NULL",
+    ),
+    index("ix_tasks_waits_for", "waits_for", where="waits_for IS NOT NULL"),
     key=("id",),
 )
 

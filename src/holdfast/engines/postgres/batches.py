@@ -10,13 +10,14 @@ import asyncio
 import random
 from collections.abc import Callable, Hashable, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from holdfast.config import PostgresConfig
 from holdfast.engines.base import Row, Statement
 from holdfast.engines.batching import Batcher, Request
 from holdfast.engines.compiler import tenant_of
 from holdfast.engines.postgres.acknowledged import Acknowledged
+from holdfast.engines.postgres.connection import PooledConnection
 from holdfast.engines.postgres.errors import is_undecodable
 from holdfast.engines.postgres.pool import Pool
 from holdfast.engines.postgres.runner import Runner
@@ -33,6 +34,8 @@ from holdfast.errors import (
 )
 
 __all__ = ["Batches"]
+
+T = TypeVar("T")
 
 #: Calls in one batch; more gains little and makes every caller in it wait.
 LARGEST_BATCH = 256
@@ -120,18 +123,45 @@ class Batches:
         *,
         many: bool = False,
         deadline: float | None = None,
+        read: Callable[[Sequence[Row]], Any] | None = None,
     ) -> Any:
-        """Write, and again after a deadlock: the server rolled back, so nothing is doubled."""
+        """Write, and again after a deadlock: the server rolled back, so nothing is doubled.
+
+        With ``read``, what it makes of the rows before they are committed.
+        """
         by = self._loop.time() + self._patience if deadline is None else deadline
 
         async def write() -> Any:
             connection = await self._pool.acquire(by)
             try:
+                if read is not None:
+                    return await self._read_before_commit(connection, statement, arguments, read)
                 return await self._runner.run(connection, kind, statement, arguments, many=many)
             finally:
                 self._pool.release(connection)
 
         return await repeat(write, by, self._runner.retries)
+
+    async def _read_before_commit(
+        self,
+        connection: PooledConnection,
+        statement: Statement,
+        arguments: tuple[Any, ...],
+        read: Callable[[Sequence[Row]], T],
+    ) -> T:
+        await self._runner.command(connection, "BEGIN")
+        try:
+            value = read(
+                await self._runner.run(
+                    connection, Kind.RETURNING, statement, arguments, in_transaction=True
+                )
+            )
+        except Exception:
+            if not connection.raw.is_closed():
+                await self._runner.command(connection, "ROLLBACK")
+            raise
+        await self._runner.command(connection, "COMMIT")
+        return value
 
     async def _flush_reads(self, batch: list[Request]) -> None:
         statement = batch[0].statement

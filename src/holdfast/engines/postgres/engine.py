@@ -26,6 +26,7 @@ from holdfast.engines.base import (
     TransactionScope,
 )
 from holdfast.engines.gate import Gate
+from holdfast.engines.handover import Handing, Taking
 from holdfast.engines.home import forget
 from holdfast.engines.postgres.acknowledged import Acknowledged, Pending
 from holdfast.engines.postgres.batches import Batches
@@ -62,7 +63,7 @@ _BEGIN: dict[Isolation, str] = {
 }
 
 
-class PostgresEngine(PostgresUpkeep):
+class PostgresEngine(Handing, PostgresUpkeep):
     """See `holdfast.engines.base.Engine`."""
 
     name = "postgres"
@@ -178,12 +179,12 @@ class PostgresEngine(PostgresUpkeep):
             touched: int = await self._own(self._single(Kind.EXECUTE, statement, arguments))
         return touched
 
-    async def returning(self, statement: Statement, arguments: tuple[Any, ...]) -> Sequence[Row]:
-        with self._gate:
-            rows: Sequence[Row] = await self._own(
-                self._single(Kind.RETURNING, statement, arguments)
-            )
-        return rows
+    def _take(
+        self, statement: Statement, arguments: tuple[Any, ...], taking: Taking
+    ) -> asyncio.Future[Any]:
+        if taking.give_back is None:
+            return self._own(self._single(Kind.RETURNING, statement, arguments, taking.reader))
+        return self._own(taking.read_or_undo(self._single(Kind.RETURNING, statement, arguments)))
 
     async def atomically(
         self,
@@ -192,11 +193,18 @@ class PostgresEngine(PostgresUpkeep):
         isolation: Isolation = "read committed",
     ) -> T:
         with self._gate:
-            return await repeat(
-                lambda: in_transaction(self._transaction(_BEGIN[isolation]), work),
-                self._loop.time() + self._config.pool_timeout_seconds,
-                self._runner.retries,
-            )
+            return await self._atomically(work, isolation)
+
+    async def _atomically(
+        self,
+        work: Callable[[TransactionScope], Awaitable[T]],
+        isolation: Isolation = "read committed",
+    ) -> T:
+        return await repeat(
+            lambda: in_transaction(self._transaction(_BEGIN[isolation]), work),
+            self._loop.time() + self._config.pool_timeout_seconds,
+            self._runner.retries,
+        )
 
     @asynccontextmanager
     async def _transaction(self, begin_sql: str) -> AsyncIterator[TransactionScope]:
@@ -353,9 +361,15 @@ class PostgresEngine(PostgresUpkeep):
             await self._pool.close()
             raise
 
-    async def _single(self, kind: Kind, statement: Statement, arguments: tuple[Any, ...]) -> Any:
-        value = await self._batches.repeat_write(kind, statement, arguments)
-        self._runner.commits += 1
+    async def _single(
+        self,
+        kind: Kind,
+        statement: Statement,
+        arguments: tuple[Any, ...],
+        read: Callable[[Sequence[Row]], Any] | None = None,
+    ) -> Any:
+        value = await self._batches.repeat_write(kind, statement, arguments, read=read)
+        self._runner.commits += read is None
         self._acknowledged.add(statement, (arguments,))
         return value
 

@@ -27,6 +27,7 @@ from holdfast.engines.base import (
 from holdfast.engines.batching import Batcher, Request
 from holdfast.engines.compiler import Compiler
 from holdfast.engines.gate import Gate
+from holdfast.engines.handover import Handing, Taking
 from holdfast.engines.home import Home, disconnected, forget
 from holdfast.engines.repeating import in_transaction, repeat
 from holdfast.engines.sqlite.checkpoint import RETRY_SECONDS
@@ -54,7 +55,7 @@ T = TypeVar("T")
 LARGEST_BATCH = 512
 
 
-class SQLiteEngine(SQLiteUpkeep):
+class SQLiteEngine(Handing, SQLiteUpkeep):
     """See `holdfast.engines.base.Engine`. Writes of every kind and table share commits."""
 
     name = "sqlite"
@@ -186,11 +187,12 @@ class SQLiteEngine(SQLiteUpkeep):
             touched: int = await self._writes.submit(statement, arguments, Kind.EXECUTE)
         return touched
 
-    async def returning(self, statement: Statement, arguments: tuple[Any, ...]) -> Sequence[Row]:
-        with self._gate:
-            self._database.check_writable()
-            rows: Sequence[Row] = await self._writes.submit(statement, arguments, Kind.RETURNING)
-        return rows
+    def _take(
+        self, statement: Statement, arguments: tuple[Any, ...], taking: Taking
+    ) -> asyncio.Future[Any]:
+        self._database.check_writable()
+        taking.withdraw = self._writes.withdraw
+        return self._writes.submit(statement, arguments, Kind.RETURNING, taking.reader)
 
     async def atomically(
         self,
@@ -199,10 +201,13 @@ class SQLiteEngine(SQLiteUpkeep):
         isolation: Isolation = "read committed",
     ) -> T:
         with self._gate:
-            deadline = asyncio.get_running_loop().time() + self._patience
-            return await repeat(
-                lambda: in_transaction(self._transaction(), work), deadline, self._retries
-            )
+            return await self._atomically(work)
+
+    async def _atomically(self, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
+        deadline = asyncio.get_running_loop().time() + self._patience
+        return await repeat(
+            lambda: in_transaction(self._transaction(), work), deadline, self._retries
+        )
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[TransactionScope]:
@@ -352,7 +357,7 @@ class SQLiteEngine(SQLiteUpkeep):
         self._writer_thread.run(self._writer.repeat_checkpoint).add_done_callback(again)
 
     async def _flush_writes(self, batch: list[Request]) -> None:
-        calls: list[Call] = [(r.kind, r.statement, r.arguments) for r in batch]
+        calls: list[Call] = [(r.kind, r.statement, r.arguments, r.read) for r in batch]
         turn = await self._take_turn()
         try:
             outcomes = await self._writer_thread.run(

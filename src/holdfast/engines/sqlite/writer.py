@@ -21,7 +21,8 @@ from holdfast.errors import OutcomeUnknownError, PersistenceError
 
 __all__ = ["Call", "Outcome", "Writer", "insist"]
 
-Call = tuple[Kind, Statement, tuple[Any, ...]]
+#: With what reads the rows that the statement answers, before they are committed.
+Call = tuple[Kind, Statement, tuple[Any, ...], Callable[[Any], Any] | None]
 #: A call's value, or the error that refused it.
 Outcome = tuple[Any, PersistenceError | None]
 
@@ -53,19 +54,22 @@ class Writer:
         """Run calls in one transaction; a call that fails, fails alone."""
         self.begin(connection)
         outcomes: list[Outcome] = []
-        for kind, statement, arguments in calls:
+        for kind, statement, arguments, read in calls:
             # A failed statement is undone by SQLite alone, without a savepoint: the transaction
             # goes on. Only errors of the file, of the disk and of memory end it, and then nothing
             # is kept.
             try:
-                value = self.run(connection, self._compile(statement), kind, arguments)
+                if read is None:
+                    value = self.run(connection, self._compile(statement), kind, arguments)
+                else:
+                    value = self._read(connection, statement, kind, arguments, read)
             except Exception as error:
                 problem = _problem(error, statement)
                 outcomes.append((None, problem))
                 if self._distrusted or not connection.in_transaction:
                     self.rollback(connection)
                     return [(None, problem)] * len(calls)
-                if not _was_undone(error):
+                if read is None and not _was_undone(error):
                     self.rollback(connection)
                     return self._one_by_one(connection, calls, problem)
             else:
@@ -78,6 +82,27 @@ class Writer:
         except (sqlite3.Error, MemoryError, PersistenceError) as error:
             return [(None, _problem(error, None))] * len(calls)
         return outcomes
+
+    def _read(
+        self,
+        connection: sqlite3.Connection,
+        statement: Statement,
+        kind: Kind,
+        arguments: Any,
+        read: Callable[[Any], Any],
+    ) -> Any:
+        """What ``read`` makes of the rows of a write; with an error, the write is undone."""
+        connection.execute("SAVEPOINT holdfast_read")
+        undo = True
+        try:
+            value = read(self.run(connection, self._compile(statement), kind, arguments))
+            undo = isinstance(value, PersistenceError)
+            return value
+        finally:
+            if connection.in_transaction:
+                if undo:
+                    connection.execute("ROLLBACK TO holdfast_read")
+                connection.execute("RELEASE holdfast_read")
 
     def _one_by_one(
         self, connection: sqlite3.Connection, calls: list[Call], problem: PersistenceError

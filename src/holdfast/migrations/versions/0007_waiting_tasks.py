@@ -1,0 +1,224 @@
+"""What a task waits for: a column, and the triggers that keep it."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from holdfast.schema import types
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+_UP = {
+    "sqlite": [
+        """
+CREATE TRIGGER tasks_mark_insert AFTER INSERT ON tasks
+WHEN NEW.status = 'created' AND NEW.dependencies <> '[]' OR NEW.waits_for IS NOT NULL
+BEGIN
+  UPDATE tasks SET waits_for = CASE WHEN NEW.status = 'created'
+  AND NEW.dependencies GLOB '[[]"*"]' THEN (
+    SELECT needed.value FROM json_each(NEW.dependencies) AS needed
+    WHERE (
+      SELECT o.status FROM tasks o
+      WHERE o.tenant = NEW.tenant AND o.id = needed.value) IS NOT 'completed'
+    ORDER BY needed.value LIMIT 1) END WHERE tenant = NEW.tenant AND id = NEW.id;
+END
+""",
+        """
+CREATE TRIGGER tasks_mark_update AFTER UPDATE OF status, dependencies ON tasks
+WHEN NEW.status = 'created' AND NEW.dependencies <> '[]' OR NEW.waits_for IS NOT NULL
+BEGIN
+  UPDATE tasks SET waits_for = CASE WHEN NEW.status = 'created'
+  AND NEW.dependencies GLOB '[[]"*"]' THEN (
+    SELECT needed.value FROM json_each(NEW.dependencies) AS needed
+    WHERE (
+      SELECT o.status FROM tasks o
+      WHERE o.tenant = NEW.tenant AND o.id = needed.value) IS NOT 'completed'
+    ORDER BY needed.value LIMIT 1) END WHERE tenant = NEW.tenant AND id = NEW.id;
+END
+""",
+        """
+CREATE TRIGGER tasks_wake_insert AFTER INSERT ON tasks
+WHEN NEW.status = 'completed'
+BEGIN
+  UPDATE tasks SET waits_for = CASE WHEN tasks.status = 'created'
+  AND tasks.dependencies GLOB '[[]"*"]' THEN (
+    SELECT needed.value FROM json_each(tasks.dependencies) AS needed
+    WHERE (
+      SELECT o.status FROM tasks o
+      WHERE o.tenant = tasks.tenant AND o.id = needed.value) IS NOT 'completed'
+    ORDER BY needed.value LIMIT 1) END WHERE tenant = NEW.tenant AND waits_for = NEW.id;
+END
+""",
+        """
+CREATE TRIGGER tasks_wake_update AFTER UPDATE OF status ON tasks
+WHEN NEW.status = 'completed' AND OLD.status <> 'completed'
+BEGIN
+  UPDATE tasks SET waits_for = CASE WHEN tasks.status = 'created'
+  AND tasks.dependencies GLOB '[[]"*"]' THEN (
+    SELECT needed.value FROM json_each(tasks.dependencies) AS needed
+    WHERE (
+      SELECT o.status FROM tasks o
+      WHERE o.tenant = tasks.tenant AND o.id = needed.value) IS NOT 'completed'
+    ORDER BY needed.value LIMIT 1) END WHERE tenant = NEW.tenant AND waits_for = NEW.id;
+END
+""",
+    ],
+    "postgresql": [
+        """
+DO $make$ BEGIN
+EXECUTE replace($text$
+CREATE FUNCTION tasks_mark() RETURNS trigger LANGUAGE plpgsql AS $function$
+DECLARE
+  names bigint := hashtextextended(NEW.tenant, 0);
+  held text := coalesce(current_setting('holdfast.waits', true), '');
+  lock text;
+  key bigint;
+  needed text;
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    NEW.waits_for := CASE WHEN NEW.status = 'completed' AND (
+      TG_OP = 'INSERT' OR OLD.status <> 'completed' OR OLD.waits_for = '') THEN '' END;
+    RETURN NEW;
+  END IF;
+  NEW.waits_for := NULL;
+  IF NEW.status <> 'created' OR json_typeof(NEW.dependencies) <> 'array' THEN
+    RETURN NEW;
+  END IF;
+  LOOP
+    SELECT value INTO needed FROM json_array_elements_text(NEW.dependencies)
+    WHERE (SELECT o.status FROM this_schema.tasks o
+      WHERE o.tenant = NEW.tenant AND o.id = value) IS DISTINCT FROM 'completed'
+    ORDER BY value COLLATE "C" LIMIT 1;
+    EXIT WHEN needed IS NOT DISTINCT FROM NEW.waits_for;
+    NEW.waits_for := needed;
+    EXIT WHEN needed IS NULL;
+    key := hashtextextended(needed, names);
+
+    lock := 'm' || lpad(to_hex(key), 16, '0') || ' ';
+    IF strpos(held, lock) = 0 THEN
+      PERFORM pg_advisory_xact_lock_shared(hashtextextended('tasks.mark', names));
+      IF octet_length(held) < 576 THEN
+        PERFORM pg_advisory_xact_lock_shared(key);
+        PERFORM set_config('holdfast.waits', held || lock, true);
+      ELSE
+        PERFORM pg_advisory_xact_lock(hashtextextended('tasks.wake', names));
+      END IF;
+    END IF;
+    held := coalesce(current_setting('holdfast.waits', true), '');
+  END LOOP;
+  RETURN NEW;
+END $function$
+$text$, 'this_schema', quote_ident(current_schema()));
+EXECUTE replace($text$
+CREATE FUNCTION tasks_wake() RETURNS trigger LANGUAGE plpgsql AS $function$
+DECLARE
+  names bigint := hashtextextended(NEW.tenant, 0);
+  held text := coalesce(current_setting('holdfast.waits', true), '');
+  lock text;
+  key bigint;
+BEGIN
+    key := hashtextextended(NEW.id, names);
+
+    lock := 'w' || lpad(to_hex(key), 16, '0') || ' ';
+    IF strpos(held, lock) = 0 THEN
+      PERFORM pg_advisory_xact_lock_shared(hashtextextended('tasks.wake', names));
+      IF octet_length(held) < 576 THEN
+        PERFORM pg_advisory_xact_lock(key);
+        PERFORM set_config('holdfast.waits', held || lock, true);
+      ELSE
+        PERFORM pg_advisory_xact_lock(hashtextextended('tasks.mark', names));
+      END IF;
+    END IF;
+  -- Each goes by `tasks_mark`.
+  UPDATE this_schema.tasks t SET waits_for = NULL
+  WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id;
+  RETURN NULL;
+END $function$
+$text$, 'this_schema', quote_ident(current_schema()));
+END $make$
+""",
+        """
+CREATE FUNCTION tasks_unrecorded() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('holdfast.unrecorded', (
+    coalesce(nullif(current_setting('holdfast.unrecorded', true), ''), '0')::int
+    + CASE TG_WHEN WHEN 'BEFORE' THEN 1 ELSE -1 END)::text, true);
+  RETURN NULL;
+END $$
+""",
+        """
+CREATE TRIGGER tasks_mark BEFORE INSERT OR UPDATE ON tasks FOR EACH ROW
+WHEN (NEW.status = 'created' AND NEW.dependencies::text <> '[]' OR NEW.waits_for IS NOT NULL
+  OR NEW.status = 'completed' AND current_setting('transaction_isolation') <> 'read committed')
+EXECUTE FUNCTION tasks_mark()
+""",
+        """
+CREATE TRIGGER tasks_wake_insert AFTER INSERT ON tasks FOR EACH ROW
+WHEN (NEW.status = 'completed') EXECUTE FUNCTION tasks_wake()
+""",
+        """
+CREATE TRIGGER tasks_wake_update AFTER UPDATE ON tasks FOR EACH ROW
+WHEN (NEW.status = 'completed' AND (OLD.status <> 'completed' OR OLD.waits_for IS NOT NULL))
+EXECUTE FUNCTION tasks_wake()
+""",
+        """
+CREATE TRIGGER tasks_unrecorded BEFORE UPDATE OF waits_for ON tasks
+FOR EACH STATEMENT EXECUTE FUNCTION tasks_unrecorded()
+""",
+        """
+CREATE TRIGGER tasks_unrecorded_end AFTER UPDATE OF waits_for ON tasks
+FOR EACH STATEMENT EXECUTE FUNCTION tasks_unrecorded()
+""",
+    ],
+}
+_DOWN = {
+    "sqlite": [
+        "DROP TRIGGER tasks_mark_insert",
+        "DROP TRIGGER tasks_mark_update",
+        "DROP TRIGGER tasks_wake_insert",
+        "DROP TRIGGER tasks_wake_update",
+    ],
+    "postgresql": [
+        "DROP TRIGGER tasks_mark ON tasks",
+        "DROP TRIGGER tasks_wake_insert ON tasks",
+        "DROP TRIGGER tasks_wake_update ON tasks",
+        "DROP TRIGGER tasks_unrecorded ON tasks",
+        "DROP TRIGGER tasks_unrecorded_end ON tasks",
+        "DROP FUNCTION tasks_mark()",
+        "DROP FUNCTION tasks_wake()",
+        "DROP FUNCTION tasks_unrecorded()",
+    ],
+}
+_CLAIM = ["tenant", "priority_rank", "first_saved", "id"]
+
+
+def upgrade() -> None:
+    op.add_column("tasks", sa.Column("waits_for", types.CodePointText(), nullable=True))
+    for statement in _UP[op.get_context().dialect.name]:
+        op.execute(statement)
+    # The triggers look at each.
+    op.execute(
+        "UPDATE tasks SET status = status, waits_for = NULL"
+        " WHERE status = 'created' AND CAST(dependencies AS TEXT) <> '[]'"
+    )
+    op.drop_index("ix_tasks_claim", "tasks")
+    _index("ix_tasks_claim", _CLAIM, "status = 'created' AND waits_for IS NULL")
+    _index("ix_tasks_waits_for", ["tenant", "waits_for"], "waits_for IS NOT NULL")
+
+
+def downgrade() -> None:
+    for statement in _DOWN[op.get_context().dialect.name]:
+        op.execute(statement)
+    op.drop_index("ix_tasks_waits_for", "tasks")
+    op.drop_index("ix_tasks_claim", "tasks")
+    _index("ix_tasks_claim", _CLAIM, "status = 'created'")
+    op.drop_column("tasks", "waits_for")
+
+
+def _index(name: str, columns: list[str], where: str) -> None:
+    condition = sa.text(where)
+    op.create_index(name, "tasks", columns, postgresql_where=condition, sqlite_where=condition)

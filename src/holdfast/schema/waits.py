@@ -1,0 +1,188 @@
+"""What a task waits for: the column by which `claim` passes over tasks that cannot be claimed.
+
+``waits_for`` names one dependency that is not ``completed``, for as long as the task is ``created``
+and has one; whoever completes that one moves the task on to the next, or clears it. Only a filter:
+what is cleared may wait again (a dependency was reopened or deleted), so `claim` looks itself. But
+no task stays marked whose dependencies are all completed. Triggers see to it on both engines,
+whoever writes.
+
+On SQLite there is one writer. On PostgreSQL a task could be marked while another transaction, which
+does not see it yet, completes what it waits for. So both lock the dependency's name to the end of
+their transactions, and look in a new snapshot after that. Of many such locks a transaction holds a
+few, and then one on all of the tenant's names.
+
+A transaction with an older snapshot (REPEATABLE READ, SERIALIZABLE) cannot look: it marks nothing,
+and leaves a blank in the row of what it completes, for `claim` to go by again.
+"""
+
+from __future__ import annotations
+
+from holdfast.schema.triggers import Made, add
+from holdfast.schema.work import tasks
+
+__all__ = ["NAME", "STATEMENTS"]
+
+NAME = "tasks_waits_for"
+
+# The pattern is there for damaged rows, which must not fail whoever completes a dependency:
+# json_valid() may not run in triggers of a database that is not trusted.
+_UNMET = """
+  CASE WHEN {row}.status = 'created'
+  AND {row}.dependencies GLOB '[[]"*"]' THEN (
+    SELECT needed.value FROM json_each({row}.dependencies) AS needed
+    WHERE (
+      SELECT o.status FROM tasks o
+      WHERE o.tenant = {row}.tenant AND o.id = needed.value) IS NOT 'completed'
+    ORDER BY needed.value LIMIT 1) END
+"""
+_MARK_ON_SQLITE = """
+CREATE TRIGGER tasks_mark_{kind} AFTER {event} ON tasks
+WHEN NEW.status = 'created' AND NEW.dependencies <> '[]' OR NEW.waits_for IS NOT NULL
+BEGIN
+  UPDATE tasks SET waits_for = {unmet} WHERE tenant = NEW.tenant AND id = NEW.id;
+END
+"""
+_WAKE_ON_SQLITE = """
+CREATE TRIGGER tasks_wake_{kind} AFTER {event} ON tasks
+WHEN {when}
+BEGIN
+  UPDATE tasks SET waits_for = {unmet} WHERE tenant = NEW.tenant AND waits_for = NEW.id;
+END
+"""
+
+# A list of 32 locks, of 18 bytes each, is enough. Whoever marks shares the tenant's name for that
+# with others who do, whoever completes the other name; with too many locks it takes the name of the
+# other side alone instead.
+_LOCK = """
+    lock := '{kind}' || lpad(to_hex(key), 16, '0') || ' ';
+    IF strpos(held, lock) = 0 THEN
+      PERFORM pg_advisory_xact_lock_shared(hashtextextended('tasks.{mine}', names));
+      IF octet_length(held) < 576 THEN
+        PERFORM {fine}(key);
+        PERFORM set_config('holdfast.waits', held || lock, true);
+      ELSE
+        PERFORM pg_advisory_xact_lock(hashtextextended('tasks.{theirs}', names));
+      END IF;
+    END IF;
+"""
+_DECLARE = """
+DECLARE
+  names bigint := hashtextextended(NEW.tenant, 0);
+  held text := coalesce(current_setting('holdfast.waits', true), '');
+  lock text;
+  key bigint;
+"""
+_FUNCTIONS = f"""
+DO $make$ BEGIN
+EXECUTE replace($text$
+CREATE FUNCTION tasks_mark() RETURNS trigger LANGUAGE plpgsql AS $function$
+{_DECLARE.strip()}
+  needed text;
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    NEW.waits_for := CASE WHEN NEW.status = 'completed' AND (
+      TG_OP = 'INSERT' OR OLD.status <> 'completed' OR OLD.waits_for = '') THEN '' END;
+    RETURN NEW;
+  END IF;
+  NEW.waits_for := NULL;
+  IF NEW.status <> 'created' OR json_typeof(NEW.dependencies) <> 'array' THEN
+    RETURN NEW;
+  END IF;
+  LOOP
+    SELECT value INTO needed FROM json_array_elements_text(NEW.dependencies)
+    WHERE (SELECT o.status FROM this_schema.tasks o
+      WHERE o.tenant = NEW.tenant AND o.id = value) IS DISTINCT FROM 'completed'
+    ORDER BY value COLLATE "C" LIMIT 1;
+    EXIT WHEN needed IS NOT DISTINCT FROM NEW.waits_for;
+    NEW.waits_for := needed;
+    EXIT WHEN needed IS NULL;
+    key := hashtextextended(needed, names);
+{_LOCK.format(kind="m", mine="mark", theirs="wake", fine="pg_advisory_xact_lock_shared").rstrip()}
+    held := coalesce(current_setting('holdfast.waits', true), '');
+  END LOOP;
+  RETURN NEW;
+END $function$
+$text$, 'this_schema', quote_ident(current_schema()));
+EXECUTE replace($text$
+CREATE FUNCTION tasks_wake() RETURNS trigger LANGUAGE plpgsql AS $function$
+{_DECLARE.strip()}
+BEGIN
+    key := hashtextextended(NEW.id, names);
+{_LOCK.format(kind="w", mine="wake", theirs="mark", fine="pg_advisory_xact_lock").rstrip()}
+  -- Each goes by `tasks_mark`.
+  UPDATE this_schema.tasks t SET waits_for = NULL
+  WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id;
+  RETURN NULL;
+END $function$
+$text$, 'this_schema', quote_ident(current_schema()));
+END $make$
+"""  # noqa: S608
+# Recorders (`holdfast.schema.recorders`) look at the depth.
+_UNRECORDED = """
+CREATE FUNCTION tasks_unrecorded() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('holdfast.unrecorded', (
+    coalesce(nullif(current_setting('holdfast.unrecorded', true), ''), '0')::int
+    + CASE TG_WHEN WHEN 'BEFORE' THEN 1 ELSE -1 END)::text, true);
+  RETURN NULL;
+END $$
+"""
+_TRIGGERS = (
+    """
+CREATE TRIGGER tasks_mark BEFORE INSERT OR UPDATE ON tasks FOR EACH ROW
+WHEN (NEW.status = 'created' AND NEW.dependencies::text <> '[]' OR NEW.waits_for IS NOT NULL
+  OR NEW.status = 'completed' AND current_setting('transaction_isolation') <> 'read committed')
+EXECUTE FUNCTION tasks_mark()
+""",
+    """
+CREATE TRIGGER tasks_wake_insert AFTER INSERT ON tasks FOR EACH ROW
+WHEN (NEW.status = 'completed') EXECUTE FUNCTION tasks_wake()
+""",
+    """
+CREATE TRIGGER tasks_wake_update AFTER UPDATE ON tasks FOR EACH ROW
+WHEN (NEW.status = 'completed' AND (OLD.status <> 'completed' OR OLD.waits_for IS NOT NULL))
+EXECUTE FUNCTION tasks_wake()
+""",
+    # In the order of their names, which puts the second one behind the recorder.
+    """
+CREATE TRIGGER tasks_unrecorded BEFORE UPDATE OF waits_for ON tasks
+FOR EACH STATEMENT EXECUTE FUNCTION tasks_unrecorded()
+""",
+    """
+CREATE TRIGGER tasks_unrecorded_end AFTER UPDATE OF waits_for ON tasks
+FOR EACH STATEMENT EXECUTE FUNCTION tasks_unrecorded()
+""",
+)
+
+
+def _on_sqlite() -> Made:
+    new, of_row = _UNMET.format(row="NEW").strip(), _UNMET.format(row="tasks").strip()
+    update = "UPDATE OF status"
+    up = [
+        _MARK_ON_SQLITE.format(kind="insert", event="INSERT", unmet=new),
+        _MARK_ON_SQLITE.format(kind="update", event=f"{update}, dependencies", unmet=new),
+        _WAKE_ON_SQLITE.format(
+            kind="insert", event="INSERT", when="NEW.status = 'completed'", unmet=of_row
+        ),
+        _WAKE_ON_SQLITE.format(
+            kind="update",
+            event=update,
+            when="NEW.status = 'completed' AND OLD.status <> 'completed'",
+            unmet=of_row,
+        ),
+    ]
+    kinds = [f"{verb}_{kind}" for verb in ("mark", "wake") for kind in ("insert", "update")]
+    return up, [f"DROP TRIGGER tasks_{kind}" for kind in kinds]
+
+
+def _on_postgres() -> Made:
+    functions = ("mark", "wake", "unrecorded")
+    triggers = ("mark", "wake_insert", "wake_update", "unrecorded", "unrecorded_end")
+    down = [f"DROP TRIGGER tasks_{name} ON tasks" for name in triggers]
+    down += [f"DROP FUNCTION tasks_{name}()" for name in functions]
+    return [_FUNCTIONS, _UNRECORDED, *_TRIGGERS], down
+
+
+#: By dialect: what creates the triggers, and what drops them.
+STATEMENTS = {"sqlite": _on_sqlite(), "postgresql": _on_postgres()}
+add(tasks, NAME, STATEMENTS)
