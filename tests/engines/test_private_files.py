@@ -234,6 +234,15 @@ async def test_a_second_name_of_the_database_is_refused(path: Path, mode: str) -
         await backend.tasks.save(task("t"))
 
 
+async def test_one_that_comes_later_is_reported(path: Path) -> None:
+    async with at(path) as backend:
+        os.link(path, path.with_name("other.db"))
+        await backend.tasks.save(task("t"))  # nobody has opened it by that name yet
+        (found,) = [f for f in await backend.operations.doctor() if f.subject == "names"]
+        assert found.level == "problem"
+        assert "2 names" in found.message
+
+
 async def test_a_file_that_is_mounted_by_itself_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

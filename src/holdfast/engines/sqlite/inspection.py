@@ -89,7 +89,16 @@ def _place(database: Database) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "file system", kind or "unknown, taken for local")
-    size = database.path.stat().st_size
+    found = database.path.stat()
+    if found.st_nlink > 1:
+        yield Finding(
+            "problem",
+            "names",
+            f"the file has {found.st_nlink} names (hard links), and each has a log of its own: "
+            "two processes that open it by different ones corrupt it",
+            "remove the others, which `find -samefile` shows",
+        )
+    size = found.st_size
     free = shutil.disk_usage(database.path.parent).free
     if free < max(2 * size, 512 * _MIB):
         yield Finding(
