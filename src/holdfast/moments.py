@@ -31,9 +31,11 @@ def next_moment() -> int:
     with _lock:
         # In this order: a pause between the two makes less of the difference, and not more.
         now, steady = time.time_ns(), time.monotonic_ns()
-        _ahead = max(_ahead, now - steady)
-        _last = max(_last + 1, steady + _ahead)
-        return _last
+        if now - steady > _ahead:
+            _ahead = now - steady
+        moment = steady + _ahead
+        _last = moment = moment if moment > _last else _last + 1
+        return moment
 
 
 def time_ordered_id() -> str:

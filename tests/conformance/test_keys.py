@@ -24,6 +24,7 @@ from holdfast.testing.suite.widths import wide
 from ..shape import things
 from .test_records import NOW, cost, message
 from .test_work import task
+from .test_workflows import definition, execution
 
 LONG = wide(LONGEST + 1, "key")
 #: Far beyond what PostgreSQL's indexes hold, and well compressible or not.
@@ -84,6 +85,19 @@ async def test_a_place_that_is_too_long_is_none(backend: PersistenceBackend) -> 
     for text in LONGER:
         with pytest.raises(InvalidArgumentError, match="does not exist"):
             await backend.messages.get_history("c", after=text)
+
+
+async def test_what_lies_in_json_and_in_an_index(backend: PersistenceBackend) -> None:
+    """The task of a workflow's node: refused, and nothing of the execution is stored."""
+    await backend.workflow_definitions.save(definition())
+    longest = execution("x", wide(LONGEST, "node"))
+    await backend.workflow_executions.save(longest)
+    assert await backend.workflow_executions.find_by_task_id(wide(LONGEST, "node")) == longest
+    with pytest.raises(InvalidArgumentError, match=rf"task_id .*{LONGEST + 1}"):
+        await backend.workflow_executions.save(execution("y", "t", LONG))
+    assert await backend.workflow_executions.get("y") is None
+    for text in LONGER:
+        assert await backend.workflow_executions.find_by_task_id(text) is None
 
 
 async def test_a_tenant_has_a_longest_name(backend: PersistenceBackend) -> None:

@@ -20,9 +20,7 @@ ORGANISATIONS = 20
 async def _spend(racer: Racer) -> list[tuple[int, float, int]]:
     totals = []
     for n in range(CALLS):
-        total = await racer.backend.project_cost_aggregates.increment(
-            "p", 0.25, racer.number, n % 2
-        )
+        total = await racer.backend.project_cost_aggregates.increment("p", 0.1, racer.number, n % 2)
         totals.append((total.record_count, total.total_cost, total.total_input_tokens))
     return totals
 
@@ -32,10 +30,10 @@ async def test_no_addition_is_lost(race: Race, backend: PersistenceBackend) -> N
     calls = PROCESSES * CALLS
     # Each was answered the totals of its own addition.
     assert sorted(count for count, _, _ in totals) == list(range(1, calls + 1))
-    assert all(cost == count * 0.25 for count, cost, _ in totals)
+    assert all(cost == count / 10 for count, cost, _ in totals)  # 0.1 each, which no float is
     stored = await backend.project_cost_aggregates.get("p")
     assert stored is not None
-    assert (stored.record_count, stored.total_cost) == (calls, calls * 0.25)
+    assert (stored.record_count, stored.total_cost) == (calls, calls / 10)
     assert stored.total_input_tokens == max(tokens for _, _, tokens in totals)
     assert stored.total_input_tokens == CALLS * sum(range(PROCESSES))
     assert stored.total_output_tokens == PROCESSES * (CALLS // 2)
