@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from pydantic_core import SchemaValidator, ValidationError, core_schema, from_json
+from pydantic_core import SchemaValidator, core_schema, from_json
 
 __all__ = ["DEEPEST", "EXACT", "flaw", "is_object", "parsed"]
 
@@ -19,9 +19,17 @@ DEEPEST = 200
 #: The context of a serialisation whose JSON is stored and must be read back equal.
 EXACT = object()
 
-# Reads all of a text and makes no Python object of it.
-_READER = SchemaValidator(core_schema.typed_dict_schema({}, extra_behavior="ignore"))
-_OBJECT = re.compile(r"[ \t\n\r]*\{")
+# They read all of a text, and make nothing of the objects in it.
+_IGNORED = core_schema.typed_dict_schema({}, extra_behavior="ignore")
+_READERS = {
+    "{": SchemaValidator(_IGNORED).validate_json,
+    "[": SchemaValidator(
+        core_schema.list_schema(
+            core_schema.union_schema([_IGNORED, core_schema.any_schema()], mode="left_to_right")
+        )
+    ).validate_json,
+}
+_FIRST = re.compile(r"[ \t\n\r]*(.?)")
 #: What JSON does not know and most readers of it take all the same.
 _CONSTANTS = ("NaN", "Infinity")
 # An even number of backslashes before it are characters of their own.
@@ -54,7 +62,12 @@ def flaw(text: str) -> str | None:
 def is_object(text: str) -> bool:
     """Whether it is an object and no other value; `ValueError` if it is no JSON."""
     _insist(text)
-    return _OBJECT.match(text) is not None
+    return _first(text) == "{"
+
+
+def _first(text: str) -> str:
+    found = _FIRST.match(text)
+    return found[1] if found else ""
 
 
 def parsed(text: str | bytes) -> Any:
@@ -83,12 +96,9 @@ def _is_readable(text: str) -> bool:
     if long and (known := (hash(text), len(text))) in _readable:
         return True
     try:
-        _READER.validate_json(text)
-    except ValidationError as error:
-        # Complete JSON of another kind is refused for its kind alone.
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-        if found[0]["type"] == "json_invalid":
-            return False
+        _READERS.get(_first(text), from_json)(text)
+    except ValueError:
+        return False
     if any(constant in text for constant in _CONSTANTS):
         try:
             _deep(text)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter
 
 from sqlalchemy import Table, select
 
@@ -29,6 +30,10 @@ from holdfast.schema.changes import changes
 from holdfast.schema.meta import TENANT
 
 __all__ = ["load", "save"]
+
+
+#: Seconds of writing after which other tasks have a turn.
+_TURN = 0.01
 
 
 @cache
@@ -64,10 +69,7 @@ async def save(
                 stream = session.stream(_rows(table), (tenant,))
                 async with aclosing(stream) as pieces:  # type: ignore[type-var]
                     async for rows in pieces:
-                        # In this task and not on a thread, which a cancellation would leave
-                        # writing: a piece is written in some milliseconds.
-                        _add(writer, table, rows)
-                        await asyncio.sleep(0)
+                        await _add(writer, table, rows)
         return writer.finish()
     except OSError as error:
         raise BackupError(f"{target}: {error.strerror or type(error).__name__}") from error
@@ -76,14 +78,19 @@ async def save(
             writer.discard()
 
 
-def _add(writer: Writer, table: Table, rows: Sequence[Sequence[object]]) -> None:
+async def _add(writer: Writer, table: Table, rows: Sequence[Sequence[object]]) -> None:
+    """In this task and not on a thread, which a cancellation would leave writing."""
+    began = perf_counter()
     try:
-        writer.add(table, rows)
+        for _ in writer.add(table, rows):
+            if perf_counter() - began > _TURN:
+                await asyncio.sleep(0)
+                began = perf_counter()
     except (TypeError, ValueError, AttributeError):
         # Without the cause, which quotes the value.
         raise BackupError(
-            f"{table.name} holds a value that its column cannot have; list the table's records, "
-            "which names the row, and repair it"
+            f"{table.name} holds a value that its column cannot have: `holdfast rows check` names "
+            "the row; repair it, and export again"
         ) from None
 
 

@@ -43,6 +43,7 @@ __all__ = [
     "Writer",
     "columns_of",
     "decode",
+    "encoded",
     "read_export",
     "rows_of",
 ]
@@ -50,7 +51,7 @@ __all__ = [
 #: Bytes of one line: a text of the largest size that is stored, at four bytes a character, and what
 #: stands beside it. Bounds what a small compressed file can make a reader hold.
 LONGEST_LINE = 4 * checks.LARGEST_TEXT + 1024 * 1024
-#: Bytes that are read at a time.
+#: Bytes that are read, or written, at a time.
 _PIECE = 1024 * 1024
 
 
@@ -106,10 +107,10 @@ class Writer:
         self._lines: IO[bytes] = self._file
         if target.suffix == ".gz":
             self._lines = gzip.GzipFile("", "wb", fileobj=self._file)  # type: ignore[assignment]
-        self._put(header.model_dump(mode="json"))
+        self._put_whole(header.model_dump(mode="json"))
 
-    def add(self, table: Table, rows: Iterable[Row]) -> None:
-        """Rows that have the values of `columns_of`."""
+    def add(self, table: Table, rows: Iterable[Row]) -> Iterator[None]:
+        """Write rows that have the values of `columns_of`; each step takes some milliseconds."""
         columns = columns_of(table)
         encoders = [(n, encode) for n, c in enumerate(columns) if (encode := _encoder(c))]
         names = [column.name for column in columns]
@@ -118,13 +119,15 @@ class Writer:
             for n, encode in encoders:
                 if values[n] is not None:
                     values[n] = encode(values[n])
-            self._put({"table": table.name, "row": dict(zip(names, values, strict=True))})
+            yield from self._put(
+                {"table": table.name, "row": dict(zip(names, values, strict=True))}
+            )
             self._rows[table.name] += 1
 
     def finish(self) -> Export:
         """Bring it to the disk, whole, and to its name."""
         trailer = {"rows": dict(self._rows), "sha256": self._digest.hexdigest()}
-        self._put(trailer)
+        self._put_whole(trailer)
         if self._lines is not self._file:
             self._lines.close()
         self._file.flush()
@@ -145,7 +148,11 @@ class Writer:
             self._file.close()
         self._part.unlink(missing_ok=True)
 
-    def _put(self, line: Mapping[str, Any]) -> None:
+    def _put_whole(self, line: Mapping[str, Any]) -> None:
+        for _ in self._put(line):
+            pass
+
+    def _put(self, line: Mapping[str, Any]) -> Iterator[None]:
         text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
         data = f"{text}\n".encode()
         if len(data) > LONGEST_LINE:
@@ -154,8 +161,11 @@ class Writer:
                 f"export may take {LONGEST_LINE:,}: use `holdfast backup`, or store large texts "
                 "as files"
             )
-        self._digest.update(data)
-        self._lines.write(data)
+        for start in range(0, len(data), _PIECE):
+            piece = data[start : start + _PIECE]
+            self._digest.update(piece)
+            self._lines.write(piece)
+            yield
 
 
 def encoded(column: Column[Any], value: Any) -> Any:
