@@ -251,6 +251,8 @@ CRAFTED: dict[str, tuple[dict[str, Any], str]] = {
     "truth for a number": ({"budget_limit": True}, "budget_limit must be a number"),
     "no integer": ({"max_retries": 1.5}, "max_retries must be an integer"),
     "past 64 bits": ({"max_retries": 2**63}, "max_retries does not fit into 64 bits"),
+    "outside an enumeration": ({"status": "done", "priority": "huge"}, "status"),
+    "what the entity refuses": ({"max_retries": -1}, "max_retries"),
     "an id twice": ({"id": "t00001"}, "a second row of tasks with the same key"),
 }
 

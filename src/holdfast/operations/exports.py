@@ -14,6 +14,7 @@ from time import perf_counter
 from sqlalchemy import Table, select
 
 from holdfast import checks, migrations
+from holdfast.binding import Models
 from holdfast.engines.base import Engine, Session, Statement
 from holdfast.errors import (
     BackupError,
@@ -24,6 +25,7 @@ from holdfast.errors import (
 from holdfast.migrations import Chain
 from holdfast.operations import portable
 from holdfast.operations.portable import Export, Header, Writer
+from holdfast.operations.rows import reader
 from holdfast.operations.tenants import with_rows
 from holdfast.repositories.base import insert, where_equal
 from holdfast.schema.changes import changes
@@ -98,6 +100,7 @@ async def load(
     engine: Engine,
     chains: Sequence[Chain],
     tables: Sequence[Table],
+    models: Models | None,
     source: Path,
     tenant: str | None,
 ) -> Export:
@@ -135,11 +138,18 @@ async def load(
                 "another name, or erase what is there"
             )
         known = {table.name: table for table in stored if id(table.metadata) in named}
-        await _fill(session, known, source, name)
+        await _fill(session, known, models, source, name)
     return export
 
 
-async def _fill(session: Session, stored: Mapping[str, Table], source: Path, tenant: str) -> None:
+async def _fill(
+    session: Session,
+    stored: Mapping[str, Table],
+    models: Models | None,
+    source: Path,
+    tenant: str,
+) -> None:
+    readers = {name: reader(table, models) for name, table in stored.items()}
     for number, name, row in portable.rows_of(source):
         if name == changes.name:
             continue
@@ -148,6 +158,9 @@ async def _fill(session: Session, stored: Mapping[str, Table], source: Path, ten
             raise BackupError(f"{place}: a row of {name}, a table that this database lacks")
         try:
             values = portable.decode(portable.columns_of(table), row)
+            # What no list could read is not written.
+            if (malformed := readers[name]((tenant, *values), patient=True)) is not None:
+                raise ValueError(malformed.reason)
             await session.write(_insert(table), (tenant, *values))
         except DuplicateRecordError:
             raise BackupError(f"{place}: a second row of {name} with the same key") from None

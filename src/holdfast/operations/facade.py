@@ -151,7 +151,9 @@ class Operations:
         waits until it is done. `BackupError` if the file is damaged, the tenant has rows, or the
         schemas are at different revisions.
         """
-        return await exports.load(self._engine(), self._chains, self._tables, Path(source), tenant)
+        return await exports.load(
+            self._engine(), self._chains, self._tables, self._models, Path(source), tenant
+        )
 
     async def erase_tenant(self, tenant: str) -> Mapping[str, int]:
         """Delete all rows of a tenant, those of his log of changes last; how many, per table.

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Table, select
+from sqlalchemy import BigInteger, Column, Table, select
 from sqlalchemy.dialects import postgresql
 
 from holdfast import checks
@@ -30,7 +30,7 @@ from holdfast.reading import MalformedRow, entities
 from holdfast.repositories.base import delete_by, where_equal
 from holdfast.schema.meta import TENANT
 
-__all__ = ["RawRow", "find", "quarantine", "read", "replace"]
+__all__ = ["RawRow", "find", "quarantine", "read", "reader", "replace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ async def find(
         checks.not_blank(tenant, "malformed_rows: tenant")
     arguments = () if tenant is None else (tenant,)
     for table in tables:
-        look = _look(table, models)
+        look = reader(table, models)
         stream = engine.stream(_all_rows(table, tenant is not None), arguments)
         async with aclosing(stream) as pieces:  # type: ignore[type-var]
             async for rows in pieces:
@@ -63,9 +63,9 @@ async def find(
                         yield found
 
 
-def _look(table: Table, models: Models | None) -> Callable[..., MalformedRow | None]:
-    """What says of a row of all columns why it cannot be read."""
-    names = [column.name for column in table.columns]
+def reader(table: Table, models: Models | None) -> Callable[..., MalformedRow | None]:
+    """What says of a row of `_columns` why it cannot be read, ``None`` if it can."""
+    names = [column.name for column in _columns(table)]
     mappers = [mapper for mapper in MAPPERS if mapper.table is table]
     bound = [mapper if models is None else models.bind(mapper) for mapper in mappers]
 
@@ -88,6 +88,10 @@ def _look(table: Table, models: Models | None) -> Callable[..., MalformedRow | N
     return look
 
 
+def _columns(table: Table) -> list[Column[Any]]:
+    return [table.c[TENANT], *portable.columns_of(table)]
+
+
 def _of(mapper: Mapper[Any], values: Mapping[str, Any]) -> tuple[Any, ...]:
     """What the mapper reads: its columns and, where that is not among them, the key."""
     names = [column.name for column in mapper.columns]
@@ -105,7 +109,7 @@ async def _read(session: Session, table: Table, tenant: str, key: tuple[Any, ...
     rows = await session.fetch(_one_row(table), (tenant, *key), at_most=1)
     if not rows:
         raise RecordNotFoundError(f"{table.name} has no row {key!r} of the tenant {tenant!r}")
-    names = [column.name for column in table.columns]
+    names = [column.name for column in _columns(table)]
     return RawRow(table.name, tenant, _portable(table, dict(zip(names, rows[0], strict=True))))
 
 
@@ -152,7 +156,7 @@ async def replace(
         values = _checked(table, row.columns)
     except ValueError as error:
         raise InvalidArgumentError(f"replace_row: {table.name}: {error}") from None
-    malformed = _look(table, models)((row.tenant, *values), patient=True)
+    malformed = reader(table, models)((row.tenant, *values), patient=True)
     if malformed is not None:
         raise InvalidArgumentError(f"replace_row: {table.name}: {malformed.reason}")
     await engine.write(_put(table), (row.tenant, *values))
@@ -207,7 +211,7 @@ def _text(value: object, name: str) -> str:
 @cache
 def _all_rows(table: Table, of_one: bool) -> Statement:
     """Every column, in the order of the primary key."""
-    expression = select(*table.columns).order_by(*table.primary_key.columns)
+    expression = select(*_columns(table)).order_by(*table.primary_key.columns)
     if of_one:
         expression = expression.where(*where_equal(table, ()))
     return Statement(f"{table.name}.check", expression, (TENANT,) if of_one else (), table)
@@ -216,7 +220,7 @@ def _all_rows(table: Table, of_one: bool) -> Statement:
 @cache
 def _one_row(table: Table) -> Statement:
     by = table.info["key"]
-    expression = select(*table.columns).where(*where_equal(table, by))
+    expression = select(*_columns(table)).where(*where_equal(table, by))
     return Statement(f"{table.name}.read_row", expression, (TENANT, *by), table)
 
 
