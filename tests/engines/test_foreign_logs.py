@@ -14,6 +14,7 @@ import pytest
 
 from holdfast import DatabaseCorruptError
 
+from ..forked import Child
 from .test_files import at, beside, path
 
 __all__ = ["path"]
@@ -44,10 +45,8 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 async def crash(path: Path, name: str = "a", *, options: str = "", program: str = "") -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _CRASH, f"sqlite:///{path}{options}", name, program
-    )
-    assert await process.wait() == 0
+    process = await Child.start(_CRASH, f"sqlite:///{path}{options}", name, program)
+    assert await process.wait() == (0, b"")
 
 
 @pytest.fixture(scope="module")
