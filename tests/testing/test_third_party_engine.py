@@ -157,7 +157,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         (directory / name).write_text(text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-rA", "--tb=no", "-p", "no:cacheprovider",
-         "-p", "no:xdist", "-k", SOME],
+         "-p", "no:xdist", "--basetemp", str(directory / "temporary"), "-k", SOME],
         cwd=directory, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
