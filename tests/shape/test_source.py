@@ -31,6 +31,7 @@ MAY_BRANCH_BY_ENGINE = {
     "migrations/versions/0001_first_tables.py",
     "migrations/versions/0003_row_level_security.py",
     "migrations/versions/0007_waiting_tasks.py",
+    "migrations/versions/0008_own_search_path.py",
 }
 MAY_IMPORT_DRIVERS = ("engines/", "testing/")
 

@@ -21,7 +21,7 @@ from holdfast.migrations.former import carry_over
 from holdfast.migrations.obstacles import refuse_obstacles
 from holdfast.migrations.trial import alone
 from holdfast.schema import policies
-from holdfast.schema.recorders import is_recorder, kept
+from holdfast.schema.recorders import is_recorder, kept, renew
 from holdfast.schema.triggers import TRIGGERS, existing
 
 __all__ = [
@@ -89,6 +89,7 @@ async def migrate(engine: Engine, chains: Chains = (HOLDFAST,)) -> None:
             )
         # Behind the last chain: an extension's tables get theirs when Holdfast learns of policies.
         policies.enforce(connection, tables)
+        renew(connection, tables)
 
     await run(engine, upgrade, exclusive=True)
 

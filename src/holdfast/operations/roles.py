@@ -207,6 +207,11 @@ def _statements(
             place = f"{name} IN DATABASE {quote(database)}"
             yield f"ALTER ROLE {place} SET {setting} = {_literal(setting, value)}"
     yield f"REVOKE CREATE ON {here} FROM PUBLIC"
+    # Everybody has it, until it is revoked: one session's temporary table stands before ours.
+    yield f"REVOKE TEMPORARY ON DATABASE {quote(database)} FROM PUBLIC"
+    for role, name in names.logins().items():
+        if role != "migrator":
+            yield f"REVOKE CREATE, TEMPORARY ON DATABASE {quote(database)} FROM {name}"
     yield f"GRANT USAGE, CREATE ON {here} TO {names.owner}"
     yield from _privileges(connection, chains, names, here)
 

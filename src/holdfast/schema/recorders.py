@@ -7,7 +7,7 @@ nothing else. On PostgreSQL a recorder runs once per statement, over all the row
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import (
@@ -39,6 +39,7 @@ __all__ = [
     "kept",
     "on",
     "recorded",
+    "renew",
     "start",
     "stop",
     "trigger_names",
@@ -66,7 +67,8 @@ CREATE TRIGGER changes_{kind}_{name} AFTER {kind}{of} ON {table} BEGIN
 END
 """
 _FUNCTION = """
-CREATE OR REPLACE FUNCTION changes_{name}() RETURNS trigger LANGUAGE plpgsql AS $recorder$
+CREATE OR REPLACE FUNCTION changes_{name}() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $recorder$
 BEGIN
   -- Before the insert, which would lock the log to the end of the transaction, also with no row.
   IF NOT EXISTS (SELECT FROM changed){internal} THEN
@@ -166,6 +168,15 @@ def start(connection: Connection, table: Table) -> None:
     for statement in _create(connection, table):
         connection.exec_driver_sql(statement)
     _break(connection, table)
+
+
+def renew(connection: Connection, tables: Iterable[Table]) -> None:
+    """Give the tables that are recorded the function of this release."""
+    if connection.dialect.name == "postgresql":
+        on = recorded(_triggers(connection))
+        for table in tables:
+            if table.name in on:
+                connection.exec_driver_sql(next(_create(connection, table)))
 
 
 def stop(connection: Connection, table: Table) -> None:

@@ -30,13 +30,20 @@ BEGIN SELECT RAISE(ABORT, 'holdfast:{name}'); END
 
 # The lock is per tenant and rule, and held to the end of the transaction: without it two
 # transactions would each see the other's row still there.
+# The role that fires it chooses the search path, and may have a temporary table of the same name:
+# so the path is the function's own, by which a table is written with its schema.
 _FUNCTION = """
-CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  another boolean;
 BEGIN
   IF {old} AND (TG_OP = 'DELETE' OR NOT ({new})) THEN
     PERFORM pg_advisory_xact_lock(hashtextextended('{name}:' || OLD.tenant, 0));
-    IF NOT EXISTS (SELECT 1 FROM {table} o
-                   WHERE o.tenant = OLD.tenant AND o.id <> OLD.id AND {other}) THEN
+    EXECUTE 'SELECT EXISTS (SELECT 1 FROM ' || TG_RELID::regclass
+      || $of$ o WHERE o.tenant = $1 AND o.id <> $2 AND {other})$of$
+      INTO another USING OLD.tenant, OLD.id;
+    IF NOT another THEN
       RAISE EXCEPTION 'holdfast:{name}' USING ERRCODE = 'check_violation',
         CONSTRAINT = '{name}', TABLE = '{table}';
     END IF;

@@ -140,6 +140,8 @@ class PostgresDatabases:
         name = f"holdfast_{uuid.uuid4().hex}"
         source = copy_of or self.template
         await run_sql(self.server, f"CREATE DATABASE {name} TEMPLATE {source}{self._copying}")
+        if self.roles is not None:  # rights on a database are not copied
+            await run_sql(self.server, f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")
         self._made.append(name)
         ADMINISTERED[name] = at(self.server, name)
         return name

@@ -85,6 +85,22 @@ SELECT 'the role may ' || string_agg(may, ', ') FROM (
   AND pg_has_role(oid, 'MEMBER')
 ) AS powers HAVING count(*) > 0
 UNION ALL
+SELECT 'the role may make temporary tables: run `holdfast roles` again'
+WHERE has_database_privilege(current_database(), 'TEMPORARY')
+UNION ALL
+SELECT 'the role may create in the schema' WHERE has_schema_privilege($1::text, 'CREATE')
+UNION ALL
+SELECT CASE WHEN setrole = 0 THEN 'the database' ELSE 'the role' END
+  || ' carries a tenant of its own: ALTER ' || CASE WHEN setrole = 0 THEN 'DATABASE' ELSE 'ROLE' END
+  || ' ... RESET {SETTING}'
+FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS carried
+WHERE lower(carried) LIKE '{SETTING}=_%'
+AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+AND setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
+UNION ALL
+SELECT 'sessions begin with a tenant of their own: {SETTING} is set, look into pg_settings'
+WHERE coalesce(current_setting('{SETTING}', true), '') <> ''
+UNION ALL
 SELECT 'there is no row-level security on ' || string_agg(relname, ', ' ORDER BY relname)
 FROM ours WHERE NOT relrowsecurity HAVING count(*) > 0
 UNION ALL
