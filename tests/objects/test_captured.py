@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from holdfast import TenantIsolationError, create_backend
+from holdfast import MigrationError, TenantIsolationError, create_backend
 from holdfast.migrations import migration_sql
 
 from ..conformance.test_records import user
@@ -108,3 +108,21 @@ async def test_functions_name_no_table_without_its_schema(postgres_url: str) -> 
     )
     assert {path for _, path in paths} == {"search_path=pg_catalog, pg_temp"}
     assert migration_sql("postgresql").count("TG_RELID::regclass") == 2
+
+
+async def test_who_keeps_migrations_waiting_is_named(
+    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.engines.postgres.exclusive.EXCLUSIVE_SECONDS", 0.5)
+    settings = {"application_name": "reports"}
+    other = await asyncpg.connect(empty_postgres_url, server_settings=settings)
+    try:
+        await other.execute("SELECT pg_advisory_lock(hashtextextended('holdfast', 0))")
+        pid = await other.fetchval("SELECT pg_backend_pid()")
+        async with opened(empty_postgres_url, migrate=False) as backend:
+            with pytest.raises(MigrationError, match=f"session {pid} .*'postgres'.*'reports'"):
+                await backend.migrate()
+    finally:
+        await other.close()
+    async with opened(empty_postgres_url) as backend:
+        assert await backend.schema_drift() == []

@@ -18,6 +18,16 @@ __all__ = ["exclude_others", "giving_way"]
 
 T = TypeVar("T")
 
+# Any role may take an advisory lock, so that it is told which one did.
+_HOLDER = """
+SELECT a.pid, a.usename::text, a.application_name
+FROM pg_locks l JOIN pg_stat_activity a USING (pid),
+  hashtextextended('holdfast', 0) AS key
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+AND (l.classid::bigint << 32) | l.objid::bigint = key LIMIT 1
+"""
+
 #: Who waits for the lock of a table keeps all behind him waiting that come later, readers too.
 LOCK_MILLISECONDS = 200
 
@@ -62,6 +72,13 @@ async def exclude_others(connection: AsyncConnection) -> None:
         if got:
             return
         await asyncio.sleep(random.uniform(0.05, 0.15))  # noqa: S311
+    holder = (await connection.execute(sqlalchemy.text(_HOLDER))).one_or_none()
+    shown = (
+        "another process"
+        if holder is None
+        else (f"the session {holder[0]} of the role {holder[1]!r} ({holder[2] or 'unnamed'!r})")
+    )
     raise QueryTimeoutError(
-        f"another process has been migrating for more than {EXCLUSIVE_SECONDS:g} s"
+        f"{shown} has had the lock of migrations for more than {EXCLUSIVE_SECONDS:g} s. If it does "
+        "not migrate, end it: SELECT pg_terminate_backend(<its number>)"
     )
