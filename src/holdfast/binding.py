@@ -41,7 +41,7 @@ class Models:
         bound = self._mappers.get(mapper)
         if bound is None:
             kind = self._kind(mapper.entity)
-            bound = mapper if kind is None else BoundMapper(mapper, kind)
+            bound = mapper if kind is None else BoundMapper(mapper, _defined(kind))
             self._mappers[mapper] = bound
         return bound
 
@@ -85,6 +85,18 @@ def _check(entity: Any, kind: Any) -> None:
                 f"column and no column {EXTRA!r}; bind a class without them, and keep them in a "
                 "table of an extension"
             )
+
+
+def _defined(kind: type[BaseModel]) -> type[BaseModel]:
+    """A class whose annotations can be resolved."""
+    if not (kind.__pydantic_complete__ or kind is BaseModel):
+        kind.model_rebuild(raise_errors=False)
+        if not kind.__pydantic_complete__:
+            raise InvalidArgumentError(
+                f"entities: {kind.__name__} is not fully defined; call {kind.__name__}"
+                ".model_rebuild() where all that its annotations name is known"
+            )
+    return kind
 
 
 def _parameters(kind: type[BaseModel]) -> tuple[Any, ...]:

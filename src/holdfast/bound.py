@@ -22,6 +22,7 @@ from holdfast import checks, jsontext
 from holdfast.allowance import Allowance, TooMuchError
 from holdfast.encoders import changed, json_text
 from holdfast.engines.base import Row
+from holdfast.entities.base import Entity
 from holdfast.errors import InvalidArgumentError, MalformedRowError
 from holdfast.fidelity import (
     comes_back,
@@ -263,13 +264,20 @@ def _written(value: Any, place: str) -> str:
 
 
 def _told(value: Any, classes: Classes, place: str) -> Any:
-    """What a field of the application's can be made of: instances of its classes stay."""
+    """What a field of the application's can be made of, also of what one has frozen: instances of
+    its classes stay."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, list | tuple):
         return [_told(item, classes, place) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _told(item, classes, place) for key, item in value.items()}
     if not isinstance(value, BaseModel) or (classes and isinstance(value, tuple(classes))):
-        return value
+        # One that Pydantic would look at again may not take what it holds now.
+        again = isinstance(value, BaseModel) and value.model_config.get("revalidate_instances")
+        return _plain(value, place, None, classes) if again not in (False, None, "never") else value
+    if not isinstance(value, Entity):
+        return value  # of a class that has no place here, which Pydantic says
     # What nobody has set, a class that does not know it need not refuse.
     known = {name for kind in classes or () for name in getattr(kind, "model_fields", ())}
     fields = _plain(value, place, None, classes).items()

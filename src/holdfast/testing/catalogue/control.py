@@ -47,12 +47,17 @@ async def _its_task(backend: Any, record: Any, make: Make) -> None:
 
 
 async def _append(decisions: Any, record: Any) -> Any:
-    fields = {name: getattr(record, name) for name in type(record).model_fields}
+    fields = {name: getattr(record, name) for name in DecisionRecord.model_fields}
     del fields["version"]
-    own = {
-        name: fields.pop(name) for name in list(fields) if name not in DecisionRecord.model_fields
-    }
-    return await decisions.append_with_next_version(record_id=fields.pop("id"), **fields, extra=own)
+    return await decisions.append_with_next_version(
+        record_id=fields.pop("id"), **fields, extra=_further(record)
+    )
+
+
+def _further(record: Any) -> dict[str, Any]:
+    """What an application's own class has beside the entity's fields."""
+    names = type(record).model_fields.keys() - DecisionRecord.model_fields.keys()
+    return {name: getattr(record, name) for name in names}
 
 
 async def _breaker(states: Any, record: Any) -> Any:
@@ -140,7 +145,11 @@ SUBJECTS: tuple[Subject[Any], ...] = (
             "executing_agent_id": turn("ada", "bob"),
             "reviewer_agent_id": turn("eve", "zoe", each=2),
         },
-        arguments={"record_id": its_id, "append_with_next_version.reason": lambda one: one.reason},
+        arguments={
+            "record_id": its_id,
+            "append_with_next_version.reason": lambda one: one.reason,
+            "append_with_next_version.extra": _further,
+        },
         bad={
             # Through the entity, which reads bytes as the text they hold.
             **dict.fromkeys(_ID_NAMES, ("", " ", "a\0", "\ud800", 7, ("a",), None)),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast.backend import PersistenceBackend
 from holdfast.mapping import MAPPERS
+from holdfast.testing.extended import VALIDATED
 from holdfast.testing.subjects import Listed, Subject
 from holdfast.testing.suite.base import Suite, fresh, needs, same
 from holdfast.testing.suite.lists import ListOf
@@ -53,6 +54,23 @@ class BoundSuite(Suite):
         record = data.draw(own.drawn())
         await own.put(owner, record)
         assert same(await own.read(owner, record), record)
+
+    @needs(lambda subject: _stored(subject) and isinstance(subject.save, str))
+    async def test_an_own_class_validates_once_for_a_save_and_once_for_a_read(
+        self, holdfast_bound: PersistenceBackend, subject: Subject[Any]
+    ) -> None:
+        """The instance itself not at all: it was, when it was made."""
+        own, owner = subject.extended, fresh(holdfast_bound)
+        record = own.full()
+        await own.ready(owner, record)
+        kind = type(getattr(record, "snapshot", record))
+        made = VALIDATED[kind]
+        await own.put_alone(owner, record)
+        saved = VALIDATED[kind]
+        await own.read(owner, record)
+        assert made > 0
+        assert saved - made <= 1
+        assert VALIDATED[kind] - saved == 1
 
     @needs(_stored)
     async def test_lists_answer_the_own_class(
