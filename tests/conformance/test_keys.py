@@ -19,6 +19,7 @@ from holdfast.engines.compiler import Compiler
 from holdfast.engines.widths import ENTRY, LONGEST, LONGEST_TENANT, entry_bytes, limits
 from holdfast.extending import STRING, column, index, new_metadata, store_table, unique
 from holdfast.schema import metadata
+from holdfast.schema.meta import source
 from holdfast.testing.suite.widths import wide
 
 from ..shape import things
@@ -40,6 +41,7 @@ REFUSED: dict[str, Callable[[PersistenceBackend], Awaitable[Any]]] = {
     "assigned_to": lambda b: b.tasks.claim(LONG),
     "agent_id": lambda b: b.cost_records.save(cost(LONG, "t", 1.0)),
     "task_id": lambda b: b.cost_records.save(cost("a", LONG, 1.0)),
+    "dependencies": lambda b: b.tasks.save(task("t", dependencies=("u", LONG))),
     "channel": lambda b: b.messages.save(message(1, NOW, LONG)),
 }
 
@@ -88,7 +90,11 @@ async def test_a_place_that_is_too_long_is_none(backend: PersistenceBackend) -> 
 
 
 async def test_what_lies_in_json_and_in_an_index(backend: PersistenceBackend) -> None:
-    """The task of a workflow's node: refused, and nothing of the execution is stored."""
+    """A task's dependencies, and the task of a workflow's node, of whose execution nothing is
+    stored then."""
+    waiting = task("waiting", dependencies=(wide(LONGEST, "one"), wide(LONGEST, "other")))
+    await backend.tasks.save(waiting)
+    assert await backend.tasks.get("waiting") == waiting
     await backend.workflow_definitions.save(definition())
     longest = execution("x", wide(LONGEST, "node"))
     await backend.workflow_executions.save(longest)
@@ -182,7 +188,8 @@ def test_every_write_is_looked_at() -> None:
     compiler = Compiler(sqlite.dialect(paramstyle="qmark"))
     updated = 0
     for name, statement in things.STATEMENTS.items():
-        allowed, expression = set(limits(statement.table)), statement.expression
+        expression, columns = statement.expression, statement.table.c
+        allowed = {source(columns[column]) for column in limits(statement.table)}
         if isinstance(expression, Insert):
             assert {column for _, _, column, _ in widths._stored(statement)} == allowed, name
         elif isinstance(expression, Update):

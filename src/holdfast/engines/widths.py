@@ -8,6 +8,7 @@ delete by a longer text finds nothing, or what SQLite took before there were lim
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
@@ -16,8 +17,8 @@ from sqlalchemy import BindParameter, Column, Insert, Table, UniqueConstraint, U
 
 from holdfast.engines.base import Statement
 from holdfast.errors import InvalidArgumentError
-from holdfast.schema.meta import TENANT
-from holdfast.schema.types import CodePointText
+from holdfast.schema.meta import TENANT, source
+from holdfast.schema.types import CodePointText, JsonText
 
 __all__ = ["ENTRY", "LONGEST", "LONGEST_TENANT", "check_widths", "entry_bytes", "limits"]
 
@@ -68,10 +69,9 @@ def check_widths(statement: Statement, arguments: tuple[Any, ...]) -> None:
 
 def _check(statement: Statement, arguments: tuple[Any, ...]) -> None:
     for place, _, name, most in _stored(statement):
-        value = arguments[place]
-        size = 0 if value is None else len(value.encode())
+        size = _size(arguments[place], statement.table.c[name])
         if size > most:
-            alike = [n for n, limit in limits(statement.table).items() if limit == most]
+            alike = [n for _, _, n, limit in _stored(statement) if limit == most]
             # All that have the limit: where one value is too long, the next may be another's.
             error = InvalidArgumentError(
                 f"{statement.table.name}: indexes hold {' and '.join(alike)} of a record, so each "
@@ -82,15 +82,25 @@ def _check(statement: Statement, arguments: tuple[Any, ...]) -> None:
             raise error
 
 
+def _size(value: Any, column: Column[Any]) -> int:
+    """The bytes of a text, or of the longest in a JSON array of texts."""
+    if value is None:
+        return 0
+    if not isinstance(column.type, JsonText):
+        return len(value.encode())
+    texts = json.loads(value)
+    return max((len(text.encode()) for text in texts if isinstance(text, str)), default=0)
+
+
 @cache
 def _stored(statement: Statement) -> tuple[tuple[int, int, str, int], ...]:
-    """Of each argument that a limited column will hold: its place, the characters that fit in any
-    case, the column's name and its limit."""
-    written = _written(statement)
+    """Of each argument that a limited column will hold, or some text in it: its place, the
+    characters that fit in any case, the column it is for and the limit."""
+    written, table = _written(statement), statement.table
     return tuple(
-        (statement.parameters.index(parameter), most // _WIDEST, name, most)
-        for name, most in limits(statement.table).items()
-        if (parameter := written.get(name)) is not None
+        (statement.parameters.index(parameter), most // _WIDEST, column, most)
+        for name, most in limits(table).items()
+        if (parameter := written.get(column := source(table.c[name]))) is not None
     )
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "nullable",
     "referring",
     "saved_order",
+    "source",
     "store_table",
     "token",
     "unique",
@@ -134,16 +135,21 @@ def saved_order() -> Column[Any]:
     return column(SAVED_ORDER, INTEGER, default="0")
 
 
-def internal(name: str, type_: TypeEngine[Any]) -> Column[Any]:
-    """What triggers keep for the database's own use.
+def internal(name: str, type_: TypeEngine[Any], *, of: str) -> Column[Any]:
+    """What triggers keep for the database's own use: one of the texts in the JSON column ``of``.
 
     No entity and no export has it, and a change of it alone is not recorded.
     """
-    return Column(name, type_, nullable=True, info={_INTERNAL: True})
+    return Column(name, type_, nullable=True, info={_INTERNAL: of})
 
 
 def is_internal(column: Column[Any]) -> bool:
     return _INTERNAL in column.info
+
+
+def source(column: Column[Any]) -> str:
+    """Return the name of the column from which a column's texts come: its own, if not internal."""
+    return str(column.info.get(_INTERNAL, column.name))
 
 
 def index(name: str, *columns: str, where: str | None = None) -> Index:

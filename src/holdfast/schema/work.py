@@ -45,7 +45,7 @@ tasks = store_table(
     column("priority_rank", INTEGER),
     column("first_saved", INTEGER),
     extra(),
-    internal("waits_for", STRING),  # see `holdfast.schema.waits`
+    internal("waits_for", STRING, of="dependencies"),  # see `holdfast.schema.waits`
     index("ix_tasks_status", "status", "id"),
     index("ix_tasks_assigned_to", "assigned_to", "id"),
     index("ix_tasks_project", "project", "id"),
