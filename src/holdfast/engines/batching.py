@@ -14,7 +14,7 @@ from typing import Any
 
 from holdfast.engines.base import BatchStats, Statement
 from holdfast.engines.home import Home
-from holdfast.engines.waiting import WAITS, waited
+from holdfast.engines.waiting import FOR, waited
 from holdfast.errors import OutcomeUnknownError, PersistenceConnectionError, PoolTimeoutError
 
 __all__ = ["Batcher", "Request"]
@@ -26,7 +26,7 @@ _MANY_GROUPS = 1_000
 class Request:
     """One caller's statement on its way; answered exactly once, after its commit."""
 
-    __slots__ = ("arguments", "future", "kind", "queued_at", "read", "statement", "waits")
+    __slots__ = ("arguments", "future", "kind", "queued_at", "read", "statement")
 
     def __init__(
         self,
@@ -42,7 +42,6 @@ class Request:
         self.kind = kind
         self.future = future
         self.queued_at = queued_at
-        self.waits = WAITS.get()
         self.read = read
 
     def succeed(self, value: Any) -> None:
@@ -223,7 +222,9 @@ class Batcher:
             self._ready.append(group)
         group.latest = len(batch)
         self.stats.count(len(batch))
-        self._count_waits(batch)
+        # Else it is the call whose context the lane began in, and nothing had to wait.
+        if self._alarm is not None or FOR.get() is not batch[0].arguments or len(batch) > 1:
+            self._count_waits(batch)
         try:
             await self._flush(batch)
         except BaseException as error:
@@ -238,12 +239,9 @@ class Batcher:
 
     def _count_waits(self, batch: list[Request]) -> None:
         """From here on the lane works for these calls."""
-        now = self._loop.time()
-        for request in batch:
-            WAITS.set(request.waits)
-            waited(now - request.queued_at)
-        if len(batch) > 1:
-            WAITS.set([wait for request in batch for wait in request.waits])
+        FOR.set([request.arguments for request in batch])
+        # They are in the order in which they came, and the first tells about how long all waited.
+        waited(self._loop.time() - batch[0].queued_at)
 
     def _take(self, group: _Group) -> list[Request]:
         batch: list[Request] = []

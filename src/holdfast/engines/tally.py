@@ -18,7 +18,7 @@ from holdfast.engines.compiler import tenant_of
 from holdfast.engines.figures import BOUNDS, Histogram, SlowStatement, StatementStats
 from holdfast.engines.telemetry import Telemetry
 from holdfast.engines.transactions import Kind
-from holdfast.engines.waiting import WAITS, Wait
+from holdfast.engines.waiting import FOR, WAITS
 
 __all__ = ["Tally"]
 
@@ -56,18 +56,18 @@ class Tally:
         """Await ``work``, and see how it goes. On the path of every call, so it makes nothing."""
         telemetry = self.telemetry
         span = None if telemetry is None else telemetry.begin(statement)
-        wait = Wait()
-        WAITS.set((wait,))
+        FOR.set(arguments)
         begun = perf_counter()
         try:
             value = await work
         except BaseException as error:
             seconds = perf_counter() - begun
-            self.failed(statement.name, seconds, error, statement, arguments, wait=wait)
+            self.failed(statement.name, seconds, error, statement, arguments)
             if telemetry is not None:
                 telemetry.end(span, statement, seconds, error)
             raise
         seconds = perf_counter() - begun
+        waited = WAITS.pop(id(arguments), 0.0) if WAITS else 0.0
         figures = self._statements.get(statement.name)
         if figures is None:
             figures = self._statements[statement.name] = StatementStats()
@@ -80,7 +80,7 @@ class Tally:
             commits.seconds += seconds
         if seconds >= self._slow_seconds:
             facts = {"rows": _rows(kind, value)}
-            self._log(statement.name, seconds, wait.seconds, statement, arguments, facts)
+            self._log(statement.name, seconds, waited, statement, arguments, facts)
         if telemetry is not None:
             telemetry.end(span, statement, seconds, None)
         return value
@@ -91,16 +91,14 @@ class Tally:
         seconds: float,
         statement: Statement | None = None,
         arguments: tuple[Any, ...] = (),
-        *,
-        wait: Wait | None = None,
         **facts: Any,
     ) -> StatementStats:
+        waited = WAITS.pop(id(arguments), 0.0)
         figures = self._statements.setdefault(name, StatementStats())
         figures.calls += 1
         figures.seconds += seconds
         figures.longest = max(figures.longest, seconds)
         if seconds >= self._slow_seconds:
-            waited = 0.0 if wait is None else wait.seconds
             self._log(name, seconds, waited, statement, arguments, facts)
         return figures
 
@@ -111,11 +109,9 @@ class Tally:
         error: BaseException,
         statement: Statement | None = None,
         arguments: tuple[Any, ...] = (),
-        *,
-        wait: Wait | None = None,
     ) -> None:
         kind = type(error).__name__
-        figures = self.done(name, seconds, statement, arguments, wait=wait, error=kind)
+        figures = self.done(name, seconds, statement, arguments, error=kind)
         if isinstance(error, CancelledError):
             self._cancelled += 1
         else:
@@ -148,6 +144,7 @@ class Tally:
         facts: dict[str, Any],
     ) -> None:
         tenant = None if statement is None else _tenant(statement, arguments)
+        waited = min(waited, seconds)  # which are read one after the other, from two clocks
         self._slow += 1
         self._slowest.append(SlowStatement(name, seconds, datetime.now(UTC), tenant, waited))
         # When everything is slow, writing about it must not make it slower.

@@ -27,7 +27,7 @@ from holdfast.engines.figures import Histogram
 from holdfast.engines.inside import INSIDE
 from holdfast.engines.tally import Tally
 from holdfast.engines.transactions import Kind
-from holdfast.engines.waiting import WAITS, Wait
+from holdfast.engines.waiting import FOR
 from holdfast.engines.widths import check_widths
 
 __all__ = ["TracedSession"]
@@ -104,6 +104,7 @@ class TracedSession:
         """Timed from the first piece that is asked for to the end, the reader's own time with it:
         for so long it keeps its snapshot."""
         self._check(statement.name)
+        FOR.set(arguments)
         tally, count = self._tally, 0
         span = None if tally.telemetry is None else tally.telemetry.begin(statement)
         problem: BaseException | None = None
@@ -135,8 +136,8 @@ class TracedSession:
         tally, name = self._tally, self._block_name
         self._check(name)
         raised: BaseException | None = None
-        wait = Wait()
-        WAITS.set((wait,))
+        this = (object(),)
+        FOR.set(this)
         begun = left = perf_counter()
         inner: _TracedTransaction | None = None
 
@@ -158,12 +159,12 @@ class TracedSession:
             except BaseException as error:
                 seconds = perf_counter() - begun
                 if error is raised:
-                    tally.done(name, seconds, wait=wait)
+                    tally.done(name, seconds, None, this)
                 else:
-                    tally.failed(name, seconds, error, wait=wait)
+                    tally.failed(name, seconds, error, None, this)
                 raise
             ended = perf_counter()
-            tally.done(name, ended - begun, wait=wait)
+            tally.done(name, ended - begun, None, this)
             if self._commits is not None and not (inner and inner.abandoned):
                 self._commits.observe(ended - left)
             return value
@@ -178,8 +179,8 @@ class TracedSession:
         """What fails inside a block was counted there; its own failures are those of its ends."""
         tally = self._tally
         self._check(name)
-        wait = Wait()
-        WAITS.set((wait,))
+        this = (object(),)
+        FOR.set(this)
         span = nullcontext() if tally.telemetry is None else tally.telemetry.block(name)
         with span:
             begun = left = perf_counter()
@@ -195,12 +196,12 @@ class TracedSession:
             except BaseException as error:
                 seconds = perf_counter() - begun
                 if within:
-                    tally.done(name, seconds, wait=wait)
+                    tally.done(name, seconds, None, this)
                 else:
-                    tally.failed(name, seconds, error, wait=wait)
+                    tally.failed(name, seconds, error, None, this)
                 raise
             ended = perf_counter()
-            tally.done(name, ended - begun, wait=wait)
+            tally.done(name, ended - begun, None, this)
             if self._commits is not None and not inner.abandoned:
                 self._commits.observe(ended - left)
 
