@@ -95,6 +95,12 @@ async def test_a_role_that_is_more_than_it_should_be(
     await run(empty_postgres_url, statement.format(**words))
     with pytest.raises(TenantIsolationError, match=REFUSED[statement]):
         await create_backend(url).connect()
+    if "SCHEMA" not in statement:  # the doctor sees it as well, whatever role asks
+        async with opened(empty_postgres_url, migrate=False) as backend:
+            found = [f for f in await backend.operations.doctor() if f.subject == "roles"]
+        assert [f.level for f in found] == [
+            "problem" if "tenant" in statement.lower() else "warning"
+        ]
 
 
 async def test_functions_name_no_table_without_its_schema(postgres_url: str) -> None:

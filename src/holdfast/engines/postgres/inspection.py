@@ -9,14 +9,35 @@ import asyncpg
 
 from holdfast.config import PostgresConfig
 from holdfast.engines.postgres import replication, wear
+from holdfast.engines.postgres.namespace import OURS
 from holdfast.engines.postgres.wear import Connection, Look, row_of
 from holdfast.engines.upkeep import Finding
+from holdfast.schema.policies import SETTING
 
 __all__ = ["inspect"]
 
 #: The first minor release of each major that does not leak statistics past row-level security
 #: (CVE-2025-8713).
 _PATCHED = {14: 19, 15: 14, 16: 10, 17: 6}
+
+
+_CARRIED = f"""
+SELECT CASE WHEN setrole = 0 THEN 'the database' ELSE 'the role ' || setrole::regrole END AS carrier
+FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS carried
+WHERE lower(carried) LIKE '{SETTING}=_%'
+AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+ORDER BY 1
+"""  # noqa: S608
+# Roles under row-level security that write rows.
+_MAKERS = f"""
+SELECT rolname::text AS name FROM pg_roles r
+WHERE rolcanlogin AND NOT rolsuper AND NOT rolbypassrls
+AND has_database_privilege(r.oid, current_database(), 'TEMPORARY')
+AND EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = {OURS} AND relrowsecurity
+            AND has_table_privilege(r.oid, c.oid, 'INSERT')
+            AND NOT pg_has_role(r.oid, relowner, 'MEMBER'))
+ORDER BY 1
+"""  # noqa: S608
 
 
 async def inspect(
@@ -179,6 +200,20 @@ async def _extensions(connection: Connection, _: PostgresConfig) -> AsyncIterato
         )  # fmt: skip
 
 
+async def _roles(connection: Connection, config: PostgresConfig) -> AsyncIterator[Finding]:
+    for row in await connection.fetch(_CARRIED):
+        yield Finding(
+            "problem", "roles", f"{row['carrier']} carries a tenant of its own: a statement that "
+            "names none answers with that one's rows", f"ALTER ... RESET {SETTING}",
+        )  # fmt: skip
+    makers = [row["name"] for row in await connection.fetch(_MAKERS, config.schema_name)]
+    if makers:
+        yield Finding(
+            "warning", "roles", f"{', '.join(makers)} may make temporary tables, which come before "
+            "all others in SQL that names no schema", "run holdfast roles again",
+        )  # fmt: skip
+
+
 _LOOKS: list[Look] = [
-    _version, _durability, _connections, _clock, _collation, _encryption, _extensions,
+    _version, _durability, _connections, _clock, _collation, _encryption, _extensions, _roles,
 ]  # fmt: skip
