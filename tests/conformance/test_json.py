@@ -220,3 +220,42 @@ async def test_numbers_at_the_edges_come_back(backend: PersistenceBackend) -> No
     (stored,) = await backend.messages.get_history("c")
     assert stored == message
     assert repr(stored.parts) == repr(message.parts)  # the sign of zero, 1 and 1.0 and True
+
+
+NO_TEXTS: list[Any] = [SURROGATE, "a\0", 7, b"x", ["a"]]
+TAKE_TEXT: dict[str, Callable[[PersistenceBackend, Any], Any]] = {
+    "a tenant": lambda b, text: b.for_tenant(text),
+    "a key": lambda b, text: b.tasks.get(text),
+    "a key to delete": lambda b, text: b.tasks.delete(text),
+    "a filter": lambda b, text: b.tasks.list_tasks(project=text),
+    "a page": lambda b, text: b.tasks.list_tasks(after=text),
+    "a page of settings": lambda b, text: b.settings.get_all(after=(text, "k")),
+    "a channel": lambda b, text: b.messages.get_history(text),
+    "a system setting": lambda b, text: b.set_setting("k", text),
+    "its key": lambda b, text: b.get_setting(text),
+    "many settings": lambda b, text: b.settings.set_many([("n", text, "v", "1")]),
+    "an expected time": lambda b, text: b.settings.set_many(
+        [("n", "k", "v", "1")], expected_updated_at_map={("n", "k"): text}
+    ),
+    "a preset": lambda b, text: b.custom_presets.save("n", text, "", "1", "1"),
+    "a search": lambda b, text: b.org_facts.query(text=text),
+    "a username": lambda b, text: b.users.get_by_username(text),
+    "a worker": lambda b, text: b.tasks.claim(text),
+    "a sum": lambda b, text: b.cost_records.aggregate(agent_id=text),
+    "an addition": lambda b, text: b.project_cost_aggregates.increment(text, 1.0, 1, 1),
+    "an execution": lambda b, text: b.checkpoints.get_latest(execution_id=text),
+    "a tenant to count": lambda b, text: b.operations.count_tenant(text),
+    "a tenant to erase": lambda b, text: b.operations.erase_tenant(text),
+}
+
+
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("name", TAKE_TEXT)
+async def test_what_is_no_text_is_refused_wherever_a_text_is_taken(
+    holdfast_shared: PersistenceBackend, name: str
+) -> None:
+    tenant = fresh(holdfast_shared)
+    for text in NO_TEXTS:
+        with pytest.raises(InvalidArgumentError):
+            await TAKE_TEXT[name](tenant, text)
+    assert await tenant.operations.count_tenant(tenant.tenant) == {}
