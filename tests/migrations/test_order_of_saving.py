@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import pytest
 
 from holdfast import Message, PersistenceBackend, create_backend
-from holdfast.migrations import HOLDFAST
 from holdfast.testing.databases import connected
 
 from .conftest import everything, run_sql
@@ -67,12 +66,12 @@ async def test_a_replacement_that_was_cut_short(empty_postgres_url: str, committ
         await _go_back(backend)
         if committed:  # what came before the indexes was
             await backend.migrate()
+            await backend.downgrade("0005")
             await run_sql(
                 backend,
-                f"UPDATE {HOLDFAST.version_table} SET version_num = '0005'",
-                "CREATE INDEX old ON messages (tenant, channel, timestamp, id)",
-                "DROP INDEX ix_messages_channel",
-                "ALTER INDEX old RENAME TO ix_messages_channel",
+                "DROP INDEX ix_messages_timestamp",
+                "CREATE INDEX ix_messages_timestamp_next"
+                " ON messages (tenant, timestamp, saved_order, id)",
             )
         await run_sql(
             backend,
@@ -80,10 +79,6 @@ async def test_a_replacement_that_was_cut_short(empty_postgres_url: str, committ
             "UPDATE pg_index SET indisvalid = false"
             " WHERE indexrelid = 'ix_messages_channel_next'::regclass",
         )
-        if committed:
-            await run_sql(
-                backend, "ALTER INDEX ix_messages_timestamp RENAME TO ix_messages_timestamp_next"
-            )
         await backend.migrate()
         assert await everything(backend) == complete
         assert len(await backend.messages.get_history("c")) == 3
