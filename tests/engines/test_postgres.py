@@ -17,10 +17,11 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import case, func, select
+from sqlalchemy import bindparam, case, func, select
 
 from holdfast import (
     DuplicateRecordError,
+    InvalidArgumentError,
     PersistenceConnectionError,
     PostgresConfig,
     PostgresPersistenceBackend,
@@ -416,6 +417,35 @@ async def test_gets_that_wait_together_are_one_statement(postgres_url: str) -> N
         assert reads.largest > 50
         assert reads.batches < 20
         assert any("LATERAL" in sql and "unnest" in sql for sql in prepared(backend))
+
+
+@pytest.mark.parametrize(
+    ("column", "bad"),
+    [("id", 5), ("id", "\ud800"), ("id", "a\0b"), ("max_retries", 2**70), ("max_retries", "x")],
+)
+async def test_an_argument_that_is_refused_fails_its_caller_only(
+    postgres_url: str, column: str, bad: Any
+) -> None:
+    asked = tasks.c[column]
+    expression = select(tasks.c.id).where(asked == bindparam(column, type_=asked.type))
+    statement = Statement("tasks.asked", expression, (column,), tasks)
+    good: Any = "t" if column == "id" else 3
+    async with opened(postgres_url) as backend:
+        await backend.tasks.save(task("t", max_retries=3))
+        found = await asyncio.gather(
+            *(
+                engine_of(backend).fetch(statement, (value,), at_most=1)
+                for value in (*[good] * 9, bad, *[good] * 9, bad, *[good] * 9)
+            ),
+            return_exceptions=True,
+        )
+        assert backend.stats().reads.largest > 20
+    refused = [place for place, rows in enumerate(found) if isinstance(rows, BaseException)]
+    assert refused == [9, 19]
+    for place in refused:
+        assert isinstance(found[place], InvalidArgumentError)
+    for rows in found:
+        assert isinstance(rows, BaseException) or [row[0] for row in rows] == ["t"]
 
 
 async def test_saves_that_wait_together_are_one_statement(postgres_url: str) -> None:

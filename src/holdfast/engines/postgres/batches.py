@@ -165,21 +165,27 @@ class Batches:
 
     async def _flush_reads(self, batch: list[Request]) -> None:
         statement = batch[0].statement
-        if len(batch) == 1:
-            batch[0].succeed(await self.repeat_read(statement, batch[0].arguments))
+        alone = len(batch) == 1
+        arguments = batch[0].arguments if alone else self._arrays(batch)
+        try:
+            found = await self.repeat_read(statement, arguments, many=not alone)
+        except QueryError as error:
+            if alone:
+                batch[0].fail(error)
+            elif isinstance(error, InvalidArgumentError) or is_undecodable(error):
+                # Of one caller's argument or row. Halving finds whose, and answers the others.
+                half = len(batch) // 2
+                await self._flush_reads(batch[:half])
+                await self._flush_reads(batch[half:])
+            else:
+                raise
+            return
+        if alone:
+            batch[0].succeed(found)
             return
         # The last column of a row says which call it answers. The rows of one call come in the
         # statement's order: each call is one run of it, inside a nested loop over the calls.
         answers: list[list[Row]] = [[] for _ in batch]
-        try:
-            found = await self.repeat_read(statement, self._arrays(batch), many=True)
-        except QueryError as error:
-            if not is_undecodable(error):
-                raise
-            # Of one caller's row; each by itself is read around it.
-            for request in batch:
-                request.succeed(await self.repeat_read(statement, request.arguments))
-            return
         for row in found:
             answers[row[-1] - 1].append(row)
         for request, rows in zip(batch, answers, strict=True):
