@@ -325,6 +325,29 @@ async def test_what_concerns_all_tenants_leads_the_app_to_the_migrator(
     await migrator.disconnect()
 
 
+async def test_recording_is_switched_by_the_migrator(empty_postgres_url: str, prefix: str) -> None:
+    await _migrate(empty_postgres_url)
+    await _make(empty_postgres_url, prefix)
+    app, migrator = (
+        create_backend(_as(empty_postgres_url, f"{prefix}_{role}"), tenant="acme")
+        for role in ("app", "migrator")
+    )
+    async with app, migrator:
+        with pytest.raises(QueryError, match=r"record_changes: .* of the table tasks .* migrator"):
+            await app.record_changes(app.tasks, app.users)
+        assert await app.recorded_tables() == []
+        await migrator.record_changes(migrator.tasks)
+        await app.record_changes(app.tasks)  # the usual start of a process: it is on
+        with pytest.raises(QueryError, match=r"stop_recording: .* of the table tasks .* migrator"):
+            await app.stop_recording(app.tasks)
+        assert await app.recorded_tables() == ["tasks"]
+        async with app.watch(app.tasks) as changes:
+            await app.tasks.save(task("a"))
+            assert (await anext(changes)).key == ("a",)
+        await migrator.stop_recording(migrator.tasks)
+        assert await app.recorded_tables() == []
+
+
 def _unset(url: str, *options: str, **passwords: str) -> tuple[list[str], str]:
     """The roles that the command says have no password, and its standard output."""
     env = {"HOLDFAST_MIGRATOR_PASSWORD": "", "HOLDFAST_APP_PASSWORD": "", **passwords}

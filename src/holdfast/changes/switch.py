@@ -7,9 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from sqlalchemy import Connection, Table, select
 
 from holdfast.engines.base import Engine, Statement
-from holdfast.errors import InvalidArgumentError, QueryTimeoutError, SerializationFailureError
+from holdfast.errors import (
+    InvalidArgumentError,
+    QueryError,
+    QueryTimeoutError,
+    SerializationFailureError,
+)
 from holdfast.schema import recorders
 from holdfast.schema.changes import changes
+from holdfast.schema.triggers import may_change
 
 __all__ = ["record", "recorded_tables", "stop_recording", "tables_of"]
 
@@ -59,6 +65,13 @@ async def _switch(
             continue  # the usual start of a process: no lock taken
 
         def work(connection: Connection, table: Table = table) -> None:
+            if not may_change(connection, table):
+                raise QueryError(
+                    f"{'record_changes' if on else 'stop_recording'}: only the owner of the table "
+                    f"{table.name} may change its triggers: run it as the migrator that "
+                    "`holdfast roles` makes",
+                    is_retryable=False,
+                )
             turn(connection, table)
 
         # One transaction for each: it waits for the table's users, who may wait for another.

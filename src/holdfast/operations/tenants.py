@@ -23,7 +23,7 @@ from holdfast.operations.ranges import all_rows
 from holdfast.repositories.base import where_equal
 from holdfast.schema.changes import changes
 from holdfast.schema.meta import TENANT
-from holdfast.schema.triggers import lifted, may_lift, rules_of
+from holdfast.schema.triggers import lifted, may_change, rules_of
 
 __all__ = ["concerning_all", "count", "erase", "names", "with_rows"]
 
@@ -141,7 +141,7 @@ async def _empty(engine: Engine, table: Table, tenant: str) -> int:
 
 
 def _delete_guarded(connection: Connection, table: Table, tenant: str) -> int:
-    if not may_lift(connection, table):
+    if not may_change(connection, table):
         raise QueryError(
             f"erase_tenant: the last rows of {table.name} are kept by rules that only the owner of "
             "the table may lift: erase again as the migrator that `holdfast roles` makes, and it "

@@ -11,7 +11,7 @@ from sqlalchemy import DDL, Connection, Table, event, text
 
 from holdfast.schema.functions import HERE
 
-__all__ = ["TRIGGERS", "Made", "add", "existing", "keep_one", "lifted", "may_lift", "rules_of"]
+__all__ = ["TRIGGERS", "Made", "add", "existing", "keep_one", "lifted", "may_change", "rules_of"]
 
 #: The statements that create, and those that drop.
 Made: TypeAlias = tuple[list[str], list[str]]
@@ -104,15 +104,18 @@ def rules_of(table: Table) -> dict[str, str]:
     return _KEPT.get(table, {})
 
 
-def may_lift(connection: Connection, table: Table) -> bool:
-    """Whether the database role may use `lifted`: on PostgreSQL it takes the table's owner."""
+def may_change(connection: Connection, table: Table) -> bool:
+    """Whether the database role may change the triggers of a table, if there is that table.
+
+    On PostgreSQL that takes the table's owner.
+    """
     if connection.dialect.name == "sqlite":
         return True
     name = connection.dialect.identifier_preparer.format_table(table)
     owned = text(
-        "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = CAST(:name AS regclass)"
+        "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass(:name)"
     )
-    return bool(connection.execute(owned, {"name": name}).scalar())
+    return connection.execute(owned, {"name": name}).scalar() is not False
 
 
 @contextmanager
