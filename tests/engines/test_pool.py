@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -216,10 +217,13 @@ async def test_a_lost_connection_is_replaced(pools: Any, server: Server) -> None
 
 
 async def test_connections_retire(pools: Any, server: Server) -> None:
-    pool = await pools(max_connection_age_seconds=0.05, pool_max_size=1)
-    first = await pool.acquire()
+    pool = await pools(max_connection_age_seconds=0.05, pool_min_size=2, pool_max_size=2)
+    await settle()
+    first, other = await pool.acquire(), await pool.acquire()
     await asyncio.sleep(0.06)
-    pool.release(first)  # past its age: closed on return
+    other.retire_at = math.inf
+    pool.release(first)  # past its age, and no room beside it: closed on return
+    assert first.raw not in [connection.raw for connection in pool._idle]
     await settle()
     assert first.raw.closed == "closed"
     second = await pool.acquire()
@@ -229,12 +233,14 @@ async def test_connections_retire(pools: Any, server: Server) -> None:
     third = await pool.acquire()  # past its age: not lent again
     assert third is not second
     pool.release(third)
-    assert server.open <= 1
+    pool.release(other)
+    assert server.open <= 2
     assert pool.stats().lost == 0
 
 
-async def test_the_successor_is_opened_first(pools: Any, server: Server) -> None:
-    pool = await pools(max_connection_age_seconds=0.05)
+@pytest.mark.parametrize("largest", [1, 3])
+async def test_the_successor_is_opened_first(pools: Any, server: Server, largest: int) -> None:
+    pool = await pools(max_connection_age_seconds=0.05, pool_max_size=largest)
     first = await pool.acquire()
     await asyncio.sleep(0.06)
     server.slow.clear()
@@ -243,8 +249,13 @@ async def test_the_successor_is_opened_first(pools: Any, server: Server) -> None
         assert await pool.acquire() is first  # there is no other yet
         await settle()
     assert server.opening == 1
+    queue = [asyncio.ensure_future(pool.acquire()) for _ in range(2 if largest == 1 else 0)]
+    await settle()
+    assert server.opening == 1  # and none for who waits
     server.slow.set()
     await settle()
+    for waiting in queue:
+        pool.release(await waiting)
     second = await pool.acquire()
     assert second is not first
     assert not first.raw.closed  # somebody has it
@@ -259,18 +270,20 @@ async def test_the_successor_is_opened_first(pools: Any, server: Server) -> None
     assert [bool(raw.closed) for raw in server.connections] == [True, True, False]
 
 
-@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize(("size", "largest"), [(1, 1), (1, 3), (3, 3)])
 async def test_no_connection_is_given_up_when_no_other_is_to_be_had(
     pools: Any,
     server: Server,
     size: int,
+    largest: int,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("holdfast.engines.postgres.pool._AGAIN_SECONDS", 0.05)
     pool = await pools(
-        pool_min_size=size, max_connection_age_seconds=0.05, outage_patience_seconds=0.1
-    )
+        pool_min_size=size, pool_max_size=largest,
+        max_connection_age_seconds=0.05, outage_patience_seconds=0.1,
+    )  # fmt: skip
     await settle()
     server.away, server.why = True, asyncpg.InvalidPasswordError("changed")
     await asyncio.sleep(0.06)

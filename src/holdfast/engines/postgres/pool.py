@@ -352,14 +352,15 @@ class Pool:
 
         Where there is room its successor is opened first, and while no connection is to be had
         none is closed for its age: one that works would be given up for one that is refused, by a
-        password that was changed or a certificate that has expired.
+        password that was changed or a certificate that has expired. A pool of one makes room.
         """
         if now < connection.retire_at:
             return False
         if connection.retire_at:  # or it was told to go
             if self._outage.width <= self._connecting:
                 return False
-            if self._size < self._config.pool_max_size:
+            others = self._size - (connection in self._idle)
+            if others < max(self._config.pool_max_size - 1, 1):
                 connection.retire_at = inf
                 self._grow(connection)
                 return False
