@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import traceback
@@ -323,6 +324,78 @@ async def test_what_concerns_all_tenants_leads_the_app_to_the_migrator(
     assert await migrator.operations.erase_tenant("acme") == {"users": 1}
     await app.disconnect()
     await migrator.disconnect()
+
+
+async def test_another_prefix_takes_no_tables_over_unasked(
+    empty_postgres_url: str, prefix: str
+) -> None:
+    url, second = empty_postgres_url, prefix.replace("hf_", "hg_")
+    sql = (
+        "SELECT relname, relowner::regrole::text, relacl::text FROM pg_class"
+        " WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
+    )
+    await _migrate(url)
+    await _make(url, prefix)
+    before = await _ask(url, sql)
+    both = (
+        rf"belong to {prefix}_owner, .* by {second}_owner: use the prefix '{prefix}', .*take-over"
+    )
+    async with create_backend(url) as backend:
+        for dry_run in (True, False):
+            with pytest.raises(InvalidArgumentError, match=both):
+                await backend.operations.create_roles(second, dry_run=dry_run)
+        assert await _ask(url, sql) == before
+        assert await _ask(url, f"SELECT FROM pg_roles WHERE rolname ~ '^{second}'") == []
+        await backend.operations.create_roles(prefix)
+    try:
+        command = ["roles", "--url", url, "--prefix", second, "--take-over"]
+        taken = await asyncio.to_thread(CliRunner().invoke, app, command)
+        assert taken.exit_code == 0, taken.output
+        assert {row[1] for row in await _ask(url, sql)} == {f"{second}_owner"}
+        async with create_backend(url) as backend:
+            with pytest.raises(InvalidArgumentError, match=f"belong to {second}_owner"):
+                await backend.operations.create_roles(prefix)
+            await backend.operations.create_roles(prefix, take_over=True)
+        assert {row[1] for row in await _ask(url, sql)} == {f"{prefix}_owner"}
+    finally:
+        for role in ("app", "migrator", "owner"):
+            await run_sql(
+                url, f"DROP OWNED BY {second}_{role} CASCADE", f"DROP ROLE {second}_{role}"
+            )
+
+
+async def test_tables_of_an_owner_of_no_prefix_are_taken(
+    empty_postgres_url: str, prefix: str
+) -> None:
+    """Whatever its name: nobody else's roles are in the way."""
+    await _migrate(empty_postgres_url)
+    await run_sql(
+        empty_postgres_url,
+        f"CREATE ROLE {prefix}_app",
+        f"CREATE ROLE {prefix}_old_owner",
+        f"ALTER TABLE tasks OWNER TO {prefix}_app",
+        f"ALTER TABLE users OWNER TO {prefix}_old_owner",
+    )
+    try:
+        await _make(empty_postgres_url, prefix)
+    finally:
+        await run_sql(
+            empty_postgres_url,
+            f"DROP OWNED BY {prefix}_old_owner",
+            f"DROP ROLE {prefix}_old_owner",
+        )
+
+
+@pytest.mark.parametrize("role", ["app", "migrator"])
+async def test_who_may_not_make_roles_is_told_who_may(
+    empty_postgres_url: str, prefix: str, role: str
+) -> None:
+    await _migrate(empty_postgres_url)
+    await _make(empty_postgres_url, prefix)
+    lacking = rf"create_roles: .* privilege for ALTER ROLE {prefix}_owner .*superuser, or"
+    with pytest.raises(QueryError, match=lacking) as refused:
+        await _make(_as(empty_postgres_url, f"{prefix}_{role}"), prefix)
+    assert not refused.value.is_retryable
 
 
 async def test_recording_is_switched_by_the_migrator(empty_postgres_url: str, prefix: str) -> None:

@@ -31,6 +31,9 @@ def roles(
     ask: Annotated[
         bool, typer.Option("--ask", help="Ask for passwords that the environment does not give.")
     ] = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Also take the tables from another prefix's owner.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "--sql", help="Print the SQL; send nothing.")
     ] = False,
@@ -50,7 +53,7 @@ def roles(
             # Before they are made: afterwards not everybody may see it.
             without = await operations.roles_without_password(prefix, readonly=readonly)
             statements = await operations.create_roles(
-                prefix, passwords=passwords, readonly=readonly, dry_run=dry_run
+                prefix, passwords=passwords, readonly=readonly, take_over=take_over, dry_run=dry_run
             )
         return statements, [role for role in without if role not in passwords]
 

@@ -171,6 +171,7 @@ class Operations:
         *,
         passwords: Mapping[str, SecretStr] | None = None,
         readonly: bool = False,
+        take_over: bool = False,
         dry_run: bool = False,
     ) -> Sequence[str]:
         """Make the roles that row-level security needs, or bring them to what they should be.
@@ -181,12 +182,15 @@ class Operations:
         the SQL, without verifiers; all of it or, on an error, nothing is done. Before the first
         migration or after it, and again after an upgrade: it can be repeated.
 
-        `InvalidArgumentError` on SQLite, which has no roles.
+        `InvalidArgumentError` on SQLite, which has no roles, and if the tables belong to the owner
+        of another prefix: ``take_over`` gives them to this one. That prefix's roles keep the rights
+        they have.
         """
         names = roles.RoleNames.of(prefix, readonly=readonly)
         return await roles.create(
-            self._engine(), self._chains, names, passwords or {}, dry_run=dry_run
-        )
+            self._engine(), self._chains, names, passwords or {},
+            take_over=take_over, dry_run=dry_run,
+        )  # fmt: skip
 
     async def roles_without_password(
         self, prefix: str = "holdfast", *, readonly: bool = False

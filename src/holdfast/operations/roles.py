@@ -20,7 +20,7 @@ from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
 from holdfast.engines.base import Engine
-from holdfast.errors import InvalidArgumentError
+from holdfast.errors import InvalidArgumentError, QueryError
 from holdfast.migrations import Chain
 from holdfast.schema.functions import HERE
 from holdfast.schema.policies import NAME as POLICY
@@ -49,6 +49,8 @@ _SETTINGS = {
         "jit": "off",
     },
 }
+#: The SQLSTATE of a privilege that the database role does not have.
+_NO_PRIVILEGE = "42501"
 _ROWS = "SELECT, INSERT, UPDATE, DELETE"
 _FACTS = text("""
 SELECT current_database(), current_schema(), current_user,
@@ -72,6 +74,13 @@ SELECT DISTINCT p.proname::text FROM pg_proc p LEFT JOIN pg_trigger t ON t.tgfoi
 LEFT JOIN pg_class c ON c.oid = t.tgrelid
 WHERE p.pronamespace = {HERE} AND p.pronargs = 0
 AND (p.proname = '{POLICY}' OR c.relname IN :names AND c.relnamespace = {HERE}) ORDER BY 1
+""").bindparams(bindparam("names", expanding=True))  # noqa: S608
+# Owners that were made with another prefix, by the migrator beside them.
+_OTHERS = text(f"""
+SELECT DISTINCT o.rolname::text FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner
+JOIN pg_auth_members a ON a.roleid = o.oid JOIN pg_roles m ON m.oid = a.member
+WHERE relnamespace = {HERE} AND relname IN :names AND o.rolname <> :owner
+AND right(o.rolname, 6) = '_owner' AND m.rolname = left(o.rolname, -5) || 'migrator' ORDER BY 1
 """).bindparams(bindparam("names", expanding=True))  # noqa: S608
 _MEMBERS = text("""
 SELECT m.rolname::text FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member
@@ -114,6 +123,7 @@ async def create(
     names: RoleNames,
     passwords: Mapping[str, SecretStr],
     *,
+    take_over: bool,
     dry_run: bool,
 ) -> Sequence[str]:
     """See `holdfast.operations.Operations.create_roles`."""
@@ -127,6 +137,8 @@ async def create(
             raise InvalidArgumentError(
                 "create_roles: a SQLite file has no roles; who may read the file reads everything"
             )
+        if not take_over:
+            _refuse_others(connection, chains, names)
         statements = list(_statements(connection, chains, names, verifiers))
         if not dry_run:
             for statement in statements:
@@ -165,9 +177,33 @@ def _send(connection: Connection, statement: str) -> None:
     try:
         cursor.execute(statement)
     except connection.dialect.loaded_dbapi.Error as error:
+        if getattr(error, "sqlstate", None) == _NO_PRIVILEGE:
+            raise QueryError(
+                f"create_roles: the database role lacks the privilege for {_shown(statement)}: "
+                "run it as a superuser, or as the database's owner with CREATEROLE",
+                is_retryable=False,
+            ) from error
         raise DBAPIError(_shown(statement), None, error) from error
     finally:
         cursor.close()
+
+
+def _refuse_others(connection: Connection, chains: Sequence[Chain], names: RoleNames) -> None:
+    asked = {"names": _declared(chains), "owner": names.owner}
+    owners = connection.execute(_OTHERS, asked).scalars().all()
+    if owners:
+        prefixes = " or ".join(repr(owner.removesuffix("_owner")) for owner in owners)
+        raise InvalidArgumentError(
+            f"create_roles: the tables belong to {', '.join(owners)}, and would be taken over by "
+            f"{names.owner}: use the prefix {prefixes}, or confirm it with take_over=True "
+            "(`holdfast roles --take-over`)"
+        )
+
+
+def _declared(chains: Sequence[Chain]) -> list[str]:
+    """Every table, also those of the revisions."""
+    tables = {name for chain in chains for name in chain.metadata.tables}
+    return sorted(tables | {chain.version_table for chain in chains})
 
 
 def verifier(password: SecretStr) -> str:
@@ -239,9 +275,9 @@ def _privileges(
 ) -> Iterator[str]:
     quote = connection.dialect.identifier_preparer.quote_identifier
     counts = {chain.version_table for chain in chains}
-    declared = {name for chain in chains for name in chain.metadata.tables} | counts
-    tables = list(connection.execute(_TABLES, {"names": sorted(declared)}).scalars())
-    functions = connection.execute(_FUNCTIONS, {"names": sorted(declared)}).scalars().all()
+    declared = {"names": _declared(chains)}
+    tables = list(connection.execute(_TABLES, declared).scalars())
+    functions = connection.execute(_FUNCTIONS, declared).scalars().all()
     for table in tables:
         yield f"ALTER TABLE {quote(table)} OWNER TO {names.owner}"
     for function in functions:
