@@ -75,8 +75,8 @@ def _unmet(of: FromClause) -> Select[Any]:
     # name: left to itself, SQLAlchemy looks only one level up.
     status = (
         select(other.c.status)
-        .where(other.c.tenant == parameter(tasks.c.tenant), other.c.id == needed.c.value)
-        .correlate(needed)
+        .where(other.c.tenant == of.c.tenant, other.c.id == needed.c.value)
+        .correlate(needed, of)
         .scalar_subquery()
     )
     return (
