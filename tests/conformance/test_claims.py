@@ -335,7 +335,7 @@ class TestUnreadable:
         with caplog.at_level(logging.WARNING, "holdfast"):
             assert [await claimed(backend), await claimed(backend, project="q")] == ["a", "b"]
         said = [record.getMessage() for record in caplog.records if record.name == "holdfast"]
-            assert ["id='bad'" in line for line in said] == [True]
+        assert ["id='bad'" in line for line in said] == [True]
         for _ in range(2):
             with pytest.raises(MalformedRowError, match="id='bad'"):
                 await backend.tasks.claim("ada")
