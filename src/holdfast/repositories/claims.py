@@ -146,15 +146,22 @@ def _unseen() -> Statement:
 def _mark() -> Statement:
     """Works out again what tasks wait for, and wakes who waits for those that are completed."""
     needed, ids = _unmet(tasks), json_texts(parameter(tasks.c.dependencies, "ids"), "ids")
+    row = tasks.alias("row")
+    # Not those that somebody is just writing, for whom a claim must not wait.
+    at_hand = (
+        select(row.c.id)
+        .where(
+            row.c.tenant == parameter(tasks.c.tenant),
+            row.c.id.in_(select(ids.c.value)),
+            row.c.status.in_([literal_column("'created'"), literal_column("'completed'")]),
+        )
+        .with_for_update(skip_locked=True, of=row)
+    )
     return Statement(
         "tasks.claim (mark)",
         update(tasks)
         .values(waits_for=needed.order_by(*needed.selected_columns).limit(_ONE).scalar_subquery())
-        .where(
-            *where_equal(tasks, ()),
-            tasks.c.id.in_(select(ids.c.value)),
-            tasks.c.status.in_([literal_column("'created'"), literal_column("'completed'")]),
-        ),
+        .where(*where_equal(tasks, ()), tasks.c.id.in_(at_hand)),
         (TENANT, "ids"),
         tasks,
     )

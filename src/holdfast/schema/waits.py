@@ -7,12 +7,12 @@ no task stays marked whose dependencies are all completed. Triggers see to it on
 whoever writes.
 
 On SQLite there is one writer. On PostgreSQL a task could be marked while another transaction, which
-does not see it yet, completes what it waits for. So both lock the dependency's name to the end of
-their transactions, and look in a new snapshot after that. Of many such locks a transaction holds a
-few, and then one on all of the tenant's names.
+does not see it yet, completes what it waits for. So each looks whether there is one such as the
+other, and waits for nobody: a task whose dependency is just being completed is not marked, and who
+completes one that tasks are just marked with leaves a blank in its row: `claim` goes by it again.
 
-A transaction with an older snapshot (REPEATABLE READ, SERIALIZABLE) cannot look: it marks nothing,
-and leaves a blank in the row of what it completes, for `claim` to go by again.
+A transaction with an older snapshot (REPEATABLE READ, SERIALIZABLE) marks nothing, and leaves that
+blank always.
 """
 
 from __future__ import annotations
@@ -50,19 +50,28 @@ BEGIN
 END
 """
 
-# A list of 32 locks, of 18 bytes each, is enough. Whoever marks shares the tenant's name for that
-# with others who do, whoever completes the other name; with too many locks it takes the name of the
-# other side alone instead.
-_LOCK = """
+# Nobody waits for anybody. Each side says what it does, by a lock to its transaction's end, and
+# then looks whether the other side is there: of two at the same time at least one sees the other.
+# A list of 32 names, of 18 bytes each, is enough; of further ones it says that it does all. Locks
+# of the session are given back in the same expression, which nothing interrupts.
+_LOOK = """
     lock := '{kind}' || lpad(to_hex(key), 16, '0') || ' ';
-    IF strpos(held, lock) = 0 THEN
-      PERFORM pg_advisory_xact_lock_shared(hashtextextended('tasks.{mine}', names));
-      IF octet_length(held) < 576 THEN
-        PERFORM {fine}(key);
-        PERFORM set_config('holdfast.waits', held || lock, true);
-      ELSE
-        PERFORM pg_advisory_xact_lock(hashtextextended('tasks.{theirs}', names));
+    IF strpos(held, lock) > 0 THEN
+      alone := true;
+    ELSIF octet_length(held) < 576 THEN
+      alone := pg_try_advisory_xact_lock{shared}(key);
+      IF alone THEN
+        held := held || lock;
+        PERFORM set_config('holdfast.waits', held, true);
       END IF;
+    ELSE
+      key_of_all := hashtextextended('tasks.{mine}', names);
+      alone := CASE WHEN pg_try_advisory_xact_lock_shared(key_of_all) THEN
+        CASE WHEN pg_try_advisory_lock{shared}(key) THEN pg_advisory_unlock{shared}(key) END END;
+    END IF;
+    IF alone THEN
+      key_of_all := hashtextextended('tasks.{theirs}', names);
+      alone := CASE WHEN pg_try_advisory_lock(key_of_all) THEN pg_advisory_unlock(key_of_all) END;
     END IF;
 """
 _DECLARE = """
@@ -71,6 +80,8 @@ DECLARE
   held text := coalesce(current_setting('holdfast.waits', true), '');
   lock text;
   key bigint;
+  key_of_all bigint;
+  alone boolean;
 """
 _FUNCTIONS = f"""
 DO $make$ BEGIN
@@ -79,6 +90,9 @@ CREATE FUNCTION tasks_mark() RETURNS trigger LANGUAGE plpgsql AS $function$
 {_DECLARE.strip()}
   needed text;
 BEGIN
+  IF NEW.status = 'completed' AND NEW.waits_for = '' THEN
+    RETURN NEW;
+  END IF;
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     NEW.waits_for := CASE WHEN NEW.status = 'completed' AND (
       TG_OP = 'INSERT' OR OLD.status <> 'completed' OR OLD.waits_for = '') THEN '' END;
@@ -97,8 +111,11 @@ BEGIN
     NEW.waits_for := needed;
     EXIT WHEN needed IS NULL;
     key := hashtextextended(needed, names);
-{_LOCK.format(kind="m", mine="mark", theirs="wake", fine="pg_advisory_xact_lock_shared").rstrip()}
-    held := coalesce(current_setting('holdfast.waits', true), '');
+{_LOOK.format(kind="m", mine="mark", theirs="wake", shared="_shared").strip(chr(10))}
+    IF alone IS NOT TRUE THEN
+      NEW.waits_for := NULL;
+      EXIT;
+    END IF;
   END LOOP;
   RETURN NEW;
 END $function$
@@ -108,10 +125,16 @@ CREATE FUNCTION tasks_wake() RETURNS trigger LANGUAGE plpgsql AS $function$
 {_DECLARE.strip()}
 BEGIN
     key := hashtextextended(NEW.id, names);
-{_LOCK.format(kind="w", mine="wake", theirs="mark", fine="pg_advisory_xact_lock").rstrip()}
+{_LOOK.format(kind="w", mine="wake", theirs="mark", shared="").strip(chr(10))}
   -- Each goes by `tasks_mark`.
-  UPDATE this_schema.tasks t SET waits_for = NULL
-  WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id;
+  UPDATE this_schema.tasks SET waits_for = NULL WHERE tenant = NEW.tenant AND id = ANY (ARRAY(
+    SELECT t.id FROM this_schema.tasks t
+    WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id FOR UPDATE SKIP LOCKED));
+  IF NEW.waits_for IS NULL AND (alone IS NOT TRUE OR EXISTS (
+    SELECT FROM this_schema.tasks t WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id)) THEN
+    UPDATE this_schema.tasks SET waits_for = ''
+    WHERE tenant = NEW.tenant AND id = NEW.id AND status = 'completed';
+  END IF;
   RETURN NULL;
 END $function$
 $text$, 'this_schema', quote_ident(current_schema()));

@@ -77,8 +77,13 @@ DECLARE
   held text := coalesce(current_setting('holdfast.waits', true), '');
   lock text;
   key bigint;
+  key_of_all bigint;
+  alone boolean;
   needed text;
 BEGIN
+  IF NEW.status = 'completed' AND NEW.waits_for = '' THEN
+    RETURN NEW;
+  END IF;
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     NEW.waits_for := CASE WHEN NEW.status = 'completed' AND (
       TG_OP = 'INSERT' OR OLD.status <> 'completed' OR OLD.waits_for = '') THEN '' END;
@@ -97,18 +102,28 @@ BEGIN
     NEW.waits_for := needed;
     EXIT WHEN needed IS NULL;
     key := hashtextextended(needed, names);
-
     lock := 'm' || lpad(to_hex(key), 16, '0') || ' ';
-    IF strpos(held, lock) = 0 THEN
-      PERFORM pg_advisory_xact_lock_shared(hashtextextended('tasks.mark', names));
-      IF octet_length(held) < 576 THEN
-        PERFORM pg_advisory_xact_lock_shared(key);
-        PERFORM set_config('holdfast.waits', held || lock, true);
-      ELSE
-        PERFORM pg_advisory_xact_lock(hashtextextended('tasks.wake', names));
+    IF strpos(held, lock) > 0 THEN
+      alone := true;
+    ELSIF octet_length(held) < 576 THEN
+      alone := pg_try_advisory_xact_lock_shared(key);
+      IF alone THEN
+        held := held || lock;
+        PERFORM set_config('holdfast.waits', held, true);
       END IF;
+    ELSE
+      key_of_all := hashtextextended('tasks.mark', names);
+      alone := CASE WHEN pg_try_advisory_xact_lock_shared(key_of_all) THEN
+        CASE WHEN pg_try_advisory_lock_shared(key) THEN pg_advisory_unlock_shared(key) END END;
     END IF;
-    held := coalesce(current_setting('holdfast.waits', true), '');
+    IF alone THEN
+      key_of_all := hashtextextended('tasks.wake', names);
+      alone := CASE WHEN pg_try_advisory_lock(key_of_all) THEN pg_advisory_unlock(key_of_all) END;
+    END IF;
+    IF alone IS NOT TRUE THEN
+      NEW.waits_for := NULL;
+      EXIT;
+    END IF;
   END LOOP;
   RETURN NEW;
 END $function$
@@ -120,22 +135,37 @@ DECLARE
   held text := coalesce(current_setting('holdfast.waits', true), '');
   lock text;
   key bigint;
+  key_of_all bigint;
+  alone boolean;
 BEGIN
     key := hashtextextended(NEW.id, names);
-
     lock := 'w' || lpad(to_hex(key), 16, '0') || ' ';
-    IF strpos(held, lock) = 0 THEN
-      PERFORM pg_advisory_xact_lock_shared(hashtextextended('tasks.wake', names));
-      IF octet_length(held) < 576 THEN
-        PERFORM pg_advisory_xact_lock(key);
-        PERFORM set_config('holdfast.waits', held || lock, true);
-      ELSE
-        PERFORM pg_advisory_xact_lock(hashtextextended('tasks.mark', names));
+    IF strpos(held, lock) > 0 THEN
+      alone := true;
+    ELSIF octet_length(held) < 576 THEN
+      alone := pg_try_advisory_xact_lock(key);
+      IF alone THEN
+        held := held || lock;
+        PERFORM set_config('holdfast.waits', held, true);
       END IF;
+    ELSE
+      key_of_all := hashtextextended('tasks.wake', names);
+      alone := CASE WHEN pg_try_advisory_xact_lock_shared(key_of_all) THEN
+        CASE WHEN pg_try_advisory_lock(key) THEN pg_advisory_unlock(key) END END;
+    END IF;
+    IF alone THEN
+      key_of_all := hashtextextended('tasks.mark', names);
+      alone := CASE WHEN pg_try_advisory_lock(key_of_all) THEN pg_advisory_unlock(key_of_all) END;
     END IF;
   -- Each goes by `tasks_mark`.
-  UPDATE this_schema.tasks t SET waits_for = NULL
-  WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id;
+  UPDATE this_schema.tasks SET waits_for = NULL WHERE tenant = NEW.tenant AND id = ANY (ARRAY(
+    SELECT t.id FROM this_schema.tasks t
+    WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id FOR UPDATE SKIP LOCKED));
+  IF NEW.waits_for IS NULL AND (alone IS NOT TRUE OR EXISTS (
+    SELECT FROM this_schema.tasks t WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id)) THEN
+    UPDATE this_schema.tasks SET waits_for = ''
+    WHERE tenant = NEW.tenant AND id = NEW.id AND status = 'completed';
+  END IF;
   RETURN NULL;
 END $function$
 $text$, 'this_schema', quote_ident(current_schema()));
