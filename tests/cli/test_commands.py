@@ -133,7 +133,15 @@ def test_a_restore_that_is_refused_makes_no_database(tmp_path: Path) -> None:
     assert f"{backup} does not exist" in run("restore", str(backup), url=url, code=1)
     backup.write_bytes(b"something else")
     assert "org.backup.json: No such file" in run("restore", str(backup), url=url, code=1)
+    # One of the other engine, as its manifest says.
+    run("migrate", url=f"sqlite:///{tmp_path / 'old.db'}")
+    whole, manifest = tmp_path / "whole.backup", tmp_path / "whole.backup.json"
+    run("backup", str(whole), url=f"sqlite:///{tmp_path / 'old.db'}")
+    manifest.write_text(manifest.read_text().replace('"sqlite"', '"postgres"'))
+    said = run("restore", str(whole), url=url, code=1)
+    assert "is a backup of postgres and cannot be restored into sqlite" in said
     assert not new.exists()
+    assert "is what was backed up" in run("restore", "--verify", str(whole), url=url)
 
 
 def test_an_error_is_one_line(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.extensions import Names, load
-from holdfast.cli.output import Json, Url, connected, print_json, say, size
+from holdfast.cli.output import Json, Url, connected, print_json, read_config, say, size
 from holdfast.operations import Backup, verify_backup
 
 _File = Annotated[Path, typer.Argument(show_default=False)]
@@ -45,9 +45,9 @@ def restore(
 
     async def run() -> Backup:
         # First, though restoring does it again: connecting makes the database where it is a file.
-        found = await verify_backup(source)
         if verify:
-            return found
+            return await verify_backup(source)
+        await verify_backup(source, read_config(url).backend)
         async with connected(url, load(extension), new=True) as backend:
             return await backend.operations.restore(source, keep_foreign=keep_foreign)
 

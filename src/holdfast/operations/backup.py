@@ -76,8 +76,11 @@ async def make(
     return found
 
 
-async def verify(source: Path) -> Backup:
-    """The manifest, after a comparison with the file; `BackupError` if they differ."""
+async def verify(source: Path, engine: str | None = None) -> Backup:
+    """The manifest, after a comparison with the file; `BackupError` if they differ.
+
+    Or, with ``engine``, if the backup is one of another engine.
+    """
     if not await asyncio.to_thread(source.is_file):
         raise BackupError(f"{source} does not exist")
     try:
@@ -91,17 +94,17 @@ async def verify(source: Path) -> Backup:
         raise BackupError(f"{manifest_of(source)} is not the manifest of a backup")
     if (size, digest) != (found.bytes, found.sha256):
         raise BackupError(f"{source} is not what was backed up: it was changed or cut since")
+    if engine not in (None, found.engine):
+        raise BackupError(
+            f"{source} is a backup of {found.engine} and cannot be restored into {engine}"
+        )
     return found
 
 
 async def restore(
     engine: Engine, chains: Sequence[Chain], source: Path, *, keep_foreign: bool
 ) -> Backup:
-    found = await verify(source)
-    if found.engine != engine.name:
-        raise BackupError(
-            f"{source} is a backup of {found.engine} and cannot be restored into {engine.name}"
-        )
+    found = await verify(source, engine.name)
 
     def accept(restored: Connection, reference: Connection) -> None:
         strange = [] if keep_foreign else foreign(restored, reference, chains)
