@@ -25,6 +25,7 @@ MAY_BRANCH_BY_ENGINE = {
     "schema/functions.py",
     "schema/policies.py",
     "schema/recorders.py",
+    "schema/recording.py",
     "schema/triggers.py",
     "schema/types.py",
     "migrations/indexes.py",  # a server builds them beside its writers

@@ -7,6 +7,7 @@ revisions, run where nothing else is, and looked at in the same way.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from alembic import command
@@ -15,6 +16,7 @@ from sqlalchemy import Connection
 from holdfast.migrations.chain import Chain
 from holdfast.schema import policies, recorders
 from holdfast.schema.attached import EVENT_TRIGGER, FUNCTION, attached
+from holdfast.schema.recording import FORMER
 
 __all__ = ["foreign"]
 
@@ -38,12 +40,18 @@ def foreign(connection: Connection, reference: Connection, chains: Sequence[Chai
     for table in tables:
         if table.name in recorded:
             recorders.start(reference, table)
-    # The reference may be in the same database, which event triggers belong to; none is ours.
-    made = attached(reference, names).items()
-    expected = {name: what for name, what in made if not name.startswith(EVENT_TRIGGER)}
+    made = [attached(reference, names)]
+    for form in FORMER if recorded else ():
+        recorders.renew(reference, tables, form)
+        made.append(attached(reference, names))
+    expected: dict[str, set[str]] = defaultdict(set)
+    for name, definition in (item for each in made for item in each.items()):
+        # The reference may be in the same database, which event triggers belong to; none is ours.
+        if not name.startswith(EVENT_TRIGGER):
+            expected[name].add(definition)
     # An application may have functions of its own: one that ours call shows in what calls it.
     return sorted(
         name
         for name, definition in found.items()
-        if (expected[name] != definition if name in expected else not name.startswith(FUNCTION))
+        if (definition not in expected[name] if name in expected else not name.startswith(FUNCTION))
     )

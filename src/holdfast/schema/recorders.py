@@ -11,14 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import (
-    Column,
     Connection,
     Table,
     TableValuedAlias,
     column,
-    func,
     inspect,
-    select,
     text,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -29,8 +26,16 @@ from sqlalchemy.types import Text
 from holdfast.errors import InvalidArgumentError, MigrationError
 from holdfast.schema.changes import changes
 from holdfast.schema.functions import HERE
-from holdfast.schema.meta import is_internal
-from holdfast.schema.types import Timestamp
+from holdfast.schema.recording import (
+    CHANNEL,
+    CURRENT,
+    KINDS,
+    NEXT,
+    NOW,
+    Form,
+    quoted,
+    statements,
+)
 
 __all__ = [
     "CHANNEL",
@@ -45,47 +50,12 @@ __all__ = [
     "trigger_names",
 ]
 
-#: Where PostgreSQL says that something was recorded.
-CHANNEL = "holdfast_changes"
 #: The kind of a row that says: of what happened to this table before, something is missing here.
 SWITCHED = "switched"
 
-_KINDS = ("insert", "update", "delete")
-_RECORDER = re.compile(rf"changes_(?:{'|'.join(_KINDS)})_(.+)")
+_RECORDER = re.compile(rf"changes_(?:{'|'.join(KINDS)})_(.+)")
 _LONGEST_NAME = 63  # PostgreSQL cuts what is longer
 
-_NOW = {
-    "sqlite": "strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000+00:00'",
-    "postgresql": "clock_timestamp()",
-}
-_NEXT = "(SELECT coalesce(max(revision), 0) + 1 FROM changes WHERE tenant = {tenant})"
-
-_ON_SQLITE = """
-CREATE TRIGGER changes_{kind}_{name} AFTER {kind}{of} ON {table} BEGIN
-  INSERT INTO changes (tenant, revision, table_name, key, kind, recorded_at)
-  VALUES ({row}.tenant, {next}, '{name}', '[' || {key} || ']', '{kind}', {now});
-END
-"""
-_FUNCTION = """
-CREATE OR REPLACE FUNCTION changes_{name}() RETURNS trigger LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $recorder$
-BEGIN
-  -- Before the insert, which would lock the log to the end of the transaction, also with no row.
-  IF NOT EXISTS (SELECT FROM changed){internal} THEN
-    RETURN NULL;
-  END IF;
-  INSERT INTO {log} (tenant, table_name, key, kind, recorded_at)
-  SELECT changed.tenant, '{name}', json_build_array({key}), lower(TG_OP), {now} FROM changed;
-  PERFORM pg_notify('{channel}', '');
-  RETURN NULL;
-END $recorder$
-"""
-#: A trigger with a transition table cannot have a list of columns: see `holdfast.schema.waits`.
-_INTERNAL = " OR current_setting('holdfast.unrecorded', true) > '0'"
-_ON_POSTGRES = """
-CREATE TRIGGER changes_{kind}_{name} AFTER {kind} ON {table}
-REFERENCING {row} TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION changes_{name}()
-"""
 #: Of each tenant one look into the key: a table may have few of them and many rows.
 _TENANTS = """
 {name} (tenant) AS (
@@ -148,7 +118,7 @@ def recorded(triggers: Iterator[str] | Sequence[str]) -> set[str]:
     """The tables that are recorded, by the names of a database's triggers."""
     names = set(triggers)
     tables = {found[1] for name in names if (found := _RECORDER.fullmatch(name))}
-    return {table for table in tables if {f"changes_{k}_{table}" for k in _KINDS} <= names}
+    return {table for table in tables if {f"changes_{k}_{table}" for k in KINDS} <= names}
 
 
 def on(connection: Connection) -> set[str]:
@@ -165,18 +135,26 @@ def start(connection: Connection, table: Table) -> None:
     if table.name in recorded(_triggers(connection)):
         return
     _drop(connection, table.name)  # what is left of an incomplete one
-    for statement in _create(connection, table):
+    for statement in statements(connection, table):
         connection.exec_driver_sql(statement)
     _break(connection, table)
 
 
-def renew(connection: Connection, tables: Iterable[Table]) -> None:
-    """Give the tables that are recorded the function of this release."""
-    if connection.dialect.name == "postgresql":
-        on = recorded(_triggers(connection))
-        for table in tables:
-            if table.name in on:
-                connection.exec_driver_sql(next(_create(connection, table)))
+def renew(connection: Connection, tables: Iterable[Table], form: Form = CURRENT) -> None:
+    """Give the tables that are recorded the recorder of this release, or of another ``form``.
+
+    Nothing escapes the log meanwhile, if the transaction keeps every writer of SQLite away.
+    """
+    on = recorded(_triggers(connection))
+    for table in tables:
+        if table.name in on:
+            made = statements(connection, table, form)
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(next(made))  # no trigger: that would lock the table
+                continue
+            _drop(connection, table.name)
+            for statement in made:
+                connection.exec_driver_sql(statement)
 
 
 def stop(connection: Connection, table: Table) -> None:
@@ -201,7 +179,7 @@ def kept(connection: Connection) -> Iterator[None]:
         for name, table, sql in connection.exec_driver_sql(_STORED["sqlite"]).all():
             if is_recorder(name):
                 lifted[name] = table, sql
-                connection.exec_driver_sql(f"DROP TRIGGER {_quoted(connection, name)}")
+                connection.exec_driver_sql(f"DROP TRIGGER {quoted(connection, name)}")
     yield
     tables = set(inspect(connection).get_table_names())
     if changes.name in tables:
@@ -213,7 +191,7 @@ def kept(connection: Connection) -> Iterator[None]:
             _drop(connection, table)
     if connection.dialect.name == "postgresql":
         for name in connection.exec_driver_sql(_UNUSED).scalars().all():
-            connection.exec_driver_sql(f"DROP FUNCTION {_quoted(connection, name)}()")
+            connection.exec_driver_sql(f"DROP FUNCTION {quoted(connection, name)}()")
 
 
 def _triggers(connection: Connection) -> list[str]:
@@ -229,66 +207,14 @@ def _check_name(name: str) -> None:
         )
 
 
-def _create(connection: Connection, table: Table) -> Iterator[str]:
-    name, dialect = table.name, connection.dialect.name
-    words = {
-        "name": name,
-        "table": connection.dialect.identifier_preparer.format_table(table),
-        "now": _NOW[dialect],
-        "channel": CHANNEL,
-    }
-    if dialect == "postgresql":
-        # Another program may write with another search path.
-        schema = _quoted(connection, str(connection.scalar(select(func.current_schema()))))
-        key = _key(connection, table, "changed")
-        internal = _INTERNAL if any(map(is_internal, table.c)) else ""
-        yield _FUNCTION.format(**words, key=key, log=f"{schema}.{changes.name}", internal=internal)
-    for kind in _KINDS:
-        row = "OLD" if kind == "delete" else "NEW"
-        if dialect == "postgresql":
-            yield _ON_POSTGRES.format(**words, kind=kind, row=row)
-        else:
-            yield _ON_SQLITE.format(
-                **words, kind=kind, row=row, key=_key(connection, table, row),
-                of=_recorded_columns(connection, table) if kind == "update" else "",
-                next=_NEXT.format(tenant=f"{row}.tenant"),
-            )  # fmt: skip
-
-
-def _recorded_columns(connection: Connection, table: Table) -> str:
-    """Those of which a change is recorded, as a trigger names them; nothing for all."""
-    names = [_quoted(connection, c.name) for c in table.c if not is_internal(c)]
-    return f" OF {', '.join(names)}" if len(names) < len(table.c) else ""
-
-
-def _key(connection: Connection, table: Table, row: str) -> str:
-    """The key's columns as texts, equal on both engines; on SQLite as the inside of an array.
-
-    SQLite's JSON functions may not run in triggers of a database that is not trusted, so control
-    characters stay as they are.
-    """
-    dialect = connection.dialect.name
-
-    def as_text(part: Column[object]) -> str:
-        value = f"{row}.{_quoted(connection, part.name)}"
-        if dialect == "sqlite":
-            return f"""'"' || replace(replace({value}, '\\', '\\\\'), '"', '\\"') || '"'"""
-        if isinstance(part.type, Timestamp):
-            return f"""to_char({value} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')"""
-        return f"{value}::text"
-
-    parts = [as_text(table.c[name]) for name in table.info["key"]]
-    return ", ".join(parts) if dialect == "postgresql" else " || ',' || ".join(parts)
-
-
 def _drop(connection: Connection, table: str) -> None:
     postgres = connection.dialect.name == "postgresql"
-    for kind in _KINDS:
-        trigger = _quoted(connection, f"changes_{kind}_{table}")
-        place = f" ON {_quoted(connection, table)}" if postgres else ""
+    for kind in KINDS:
+        trigger = quoted(connection, f"changes_{kind}_{table}")
+        place = f" ON {quoted(connection, table)}" if postgres else ""
         connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {trigger}{place}")
     if postgres:
-        function = _quoted(connection, f"changes_{table}")
+        function = quoted(connection, f"changes_{table}")
         connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS {function}()")
 
 
@@ -306,8 +232,8 @@ def _break(connection: Connection, table: Table) -> None:
         logged=_TENANTS.format(name="logged", table=changes.name),
         stored=_TENANTS.format(name="stored", table=stored),
         revision="revision," if numbered else "",
-        next=f"{_NEXT.format(tenant='known.tenant')}," if numbered else "",
-        now=_NOW[dialect],
+        next=f"{NEXT.format(tenant='known.tenant')}," if numbered else "",
+        now=NOW[dialect],
     )
     connection.execute(text(notes), {"name": table.name, "kind": SWITCHED})
     if not numbered:
@@ -316,7 +242,3 @@ def _break(connection: Connection, table: Table) -> None:
 
 def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
-
-
-def _quoted(connection: Connection, name: str) -> str:
-    return connection.dialect.identifier_preparer.quote(name)
