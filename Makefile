@@ -31,8 +31,8 @@ demo: $(VENV)/.installed ## let a small organisation work on org.db, and kill on
 test: $(VENV)/.developed ## the tests, on SQLite and on a real PostgreSQL (five minutes)
 	$(TEST) -m 'not needs'
 
-matrix: $(VENV)/.developed ## what needs PgBouncer, and the conformance tests again: through it, and as a role confined to a tenant
-	$(BIN)/python -m pytest -q -m needs tests --ignore tests/faults
+matrix: $(VENV)/.developed ## what needs a program of the system, and the conformance tests again: through PgBouncer, and as a role confined to a tenant
+	$(BIN)/python -m pytest -q -m needs tests
 	HOLDFAST_TEST_POOLER=transaction $(TEST) -q tests/conformance -k postgres
 	HOLDFAST_TEST_ROLE=runtime $(TEST) -q tests/conformance -k postgres
 
@@ -42,7 +42,7 @@ check: $(VENV)/.developed ## ruff, mypy --strict, import-linter
 	$(BIN)/python -m mypy
 	$(BIN)/python $(BIN)/lint-imports
 
-faults: $(VENV)/.developed ## the fault scorecard at full size (an hour and a quarter; SIZE=small: six minutes)
+faults: $(VENV)/.developed ## the fault scorecard at full size (an hour and a quarter; SIZE=small: minutes)
 	HOLDFAST_FAULTS=$(SIZE) $(BIN)/python -m pytest $(LARGE) -p no:xdist -s --timeout 1800
 
 bench: $(VENV)/.developed ## Holdfast and the bare drivers in one run, as ratios
