@@ -14,7 +14,7 @@ from enum import Enum
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
@@ -64,6 +64,14 @@ class BoundMapper(Mapper[E], Generic[E]):
             if not comes_back(field, kind) and not self._is_instant(name, field)
         }
         self._comes_back = not (self._unsure or self._open or has_ways_of_its_own(kind))
+        # Neither what Holdfast's own rules may rewrite, such as a blank reason, nor times, which
+        # Python does not compare across zones when clocks are turned back.
+        self._compared = tuple(
+            name
+            for name, field in kind.model_fields.items()
+            if not self._is_instant(name, field)
+            and not (name in base.fields and _rewrites(base.entity.model_fields[name]))
+        )
         self._walks = True
         # The rules are those of Holdfast's entity; the lists of values may be the class's own.
         self._closed = frozenset(c.name for c in base.table.c if c.info.get(DECISIVE))
@@ -88,7 +96,7 @@ class BoundMapper(Mapper[E], Generic[E]):
         fields = self._plain(entity, allowance)
         arguments = self._arguments(tenant, entity, fields, allowance)
         # What was assigned or copied since the instance was made, no class has seen.
-        if not made or self._unsure or self._open:
+        if not made or not self._comes_back:
             self._read_back(arguments, fields, entity)
         return arguments
 
@@ -190,11 +198,18 @@ class BoundMapper(Mapper[E], Generic[E]):
             stored = self._checked(self._load, fields, None)
         else:
             stored = self._decoded(arguments, held)
-        for name, untyped in self._unsure.items():
-            one, other, place = held.get(name), stored.__dict__[name], f"{table}.{name}"
+        for name in () if equal(stored.__dict__, held) else self._compared:
+            if name not in held or equal(one := held[name], other := stored.__dict__[name]):
+                continue
             # A type may not say what equals what; what it is written as does.
-            if not equal(other, one) and (untyped or _plain(other, place) != _plain(one, place)):
-                raise InvalidArgumentError(changed(one, place, self._declared(name)))
+            place, untyped = f"{table}.{name}", self._unsure.get(name)
+            if untyped or _plain(other, place) != _plain(one, place):
+                raise InvalidArgumentError(
+                    f"{place} would come back as another value: its class changes what it reads; "
+                    "a validator must take its own results"
+                    if untyped is None
+                    else changed(one, place, self._declared(name))
+                )
         for name, one in (entity.model_extra or {}).items():
             if not equal((stored.model_extra or {}).get(name), one):
                 raise InvalidArgumentError(changed(one, f"{table}.{name}", Any))
@@ -221,6 +236,10 @@ class BoundMapper(Mapper[E], Generic[E]):
                 raise ValueError
             found |= {n: v for n, v in own.items() if self._open or n in self._own}
         return self._load(found)  # type: ignore[no-any-return]
+
+
+def _rewrites(field: FieldInfo) -> bool:
+    return any(isinstance(rule, AfterValidator | BeforeValidator) for rule in field.metadata)
 
 
 def _is_strict(kind: type[BaseModel]) -> bool:

@@ -31,7 +31,7 @@ from pydantic import (
     model_validator,
 )
 
-from holdfast import DataPart, InvalidArgumentError, Message, Task
+from holdfast import DataPart, DecisionRecord, InvalidArgumentError, Message, Task
 from holdfast.binding import Models
 from holdfast.mapping import MAPPERS, Mapper
 from holdfast.testing import samples
@@ -314,6 +314,30 @@ class Unreadable(Item):
     odd: Annotated[dict[str, Any], AfterValidator(lambda d: None if "boom" not in d else _boom(d))]
 
 
+class Counting(Item):
+    times: int = 0
+
+    @model_validator(mode="after")
+    def _count(self) -> Counting:
+        object.__setattr__(self, "times", self.times + 1)
+        return self
+
+
+class Lowered(Item):
+    """Pydantic does not look at defaults."""
+
+    model_config = ConfigDict(str_to_lower=True)
+
+    word: str = "As Given"
+
+
+class Retitled(Item):
+    @field_validator("title")
+    @classmethod
+    def _marked(cls, title: str) -> str:
+        return f"{title}!"
+
+
 class Timed(Item):
     when: dt.datetime
 
@@ -366,6 +390,9 @@ def test_classes_that_change_their_values() -> None:
         (Priced, {"price": 5}, r"tasks\.price holds a Money"),
         (Boundless, {"ratio": math.inf}, r"tasks\.ratio holds inf"),
         (Growing, {"number": 1}, r"tasks\.number "),
+        (Counting, {}, r"tasks\.times would come back as another value: its class"),
+        (Lowered, {}, r"tasks\.word would come back as another value"),
+        (Retitled, {"title": "T"}, r"tasks\.title would come back as another value"),
         (Timed, {"when": dt.datetime(2026, 1, 31, tzinfo=OFF_BY_SECONDS)}, "tasks.*when"),
         (Boxed, {"box": {"content": {"a": (1,)}}}, r"tasks\.box\.content\.<key 1> holds a tuple"),
     ],
@@ -374,6 +401,35 @@ def test_classes_that_would_not_come_back(kind: Any, fields: Any, says: str) -> 
     entity = kind.model_validate({"id": "i", **fields})
     with pytest.raises(InvalidArgumentError, match=says):
         mapper_of(kind).encode("t", entity)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"number": "5"}, {"number": 5.0, "title": Word("t"), "flag": "no"}]
+)
+def test_what_was_copied_into_a_class_is_compared_too(fields: Any) -> None:
+    class Sure(Item):
+        number: int = 1
+        flag: bool = True
+
+    mapper = mapper_of(Sure)
+    entity = Sure(id="i")
+    assert stored(mapper, entity.model_copy(update={"number": 7, "title": Word("t")})).number == 7
+    with pytest.raises(InvalidArgumentError, match=r"tasks\.(number|flag) would come back as"):
+        mapper.encode("t", entity.model_copy(update=fields))
+
+
+def test_what_the_rules_rewrite_is_not_refused() -> None:
+    class Verdict(DecisionRecord):
+        reason: str | None = None  # Holdfast makes None of a blank one
+
+        @model_validator(mode="after")
+        def _as_it_is(self) -> Verdict:
+            return self
+
+    ours = next(mapper for mapper in MAPPERS if mapper.entity is DecisionRecord)
+    entity = samples.required(Verdict, reason=" ", reviewer_agent_id="b")
+    assert entity.reason == " "
+    assert stored(Models({DecisionRecord: Verdict}).bind(ours), entity).reason is None
 
 
 def test_an_error_of_the_class_is_ours_and_shows_nothing() -> None:
