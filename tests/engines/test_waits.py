@@ -9,10 +9,11 @@ import asyncpg
 import pytest
 
 from holdfast import PersistenceBackend, Task, create_backend
-from holdfast.testing.databases import connected
+from holdfast.testing.databases import connected, run_sql
 
 from ..conformance.test_claims import claimed, done, waiting
 from ..conformance.test_work import save, task
+from ..objects.opened import in_schema
 
 #: With one name, and with more than a transaction locks one by one.
 COUNTS = pytest.mark.parametrize("count", [1, 40])
@@ -178,3 +179,12 @@ async def test_a_completed_task_is_saved_again_before_anybody_claims(
         await tx.tasks.save(task("t01", dependencies=("d01",)))
         await _at_once(there, [done("d01"), task("d01"), done("d01")])
     assert await _claim_all(there) == ["t01"]
+
+
+async def test_its_schema_was_renamed(postgres_url: str) -> None:
+    async with connected(create_backend(postgres_url)) as backend:
+        await save(backend, *_waiting(1))
+    await run_sql(postgres_url, "ALTER SCHEMA public RENAME TO moved", "CREATE SCHEMA public")
+    async with connected(create_backend(in_schema(postgres_url, "moved"))) as backend:
+        await save(backend, *_completed(2), *_waiting(2)[1:])
+        assert await _claim_all(backend) == ["t00", "t01"]

@@ -9,6 +9,7 @@ from holdfast import MigrationError, TenantIsolationError, create_backend
 from holdfast.migrations import migration_sql
 
 from ..conformance.test_records import user
+from ..conformance.test_work import task
 from ..operations.test_roles import _as, _make, _migrate, prefix
 from .opened import ask, opened, run
 
@@ -54,6 +55,36 @@ async def test_the_last_owner_stays(empty_postgres_url: str, prefix: str, name: 
                 await connection.execute(attack)
     finally:
         await connection.close()
+
+
+@pytest.mark.parametrize("name", ["table", "view"])
+async def test_what_tasks_wait_for_is_looked_up_where_it_is(
+    empty_postgres_url: str, prefix: str, name: str
+) -> None:
+    """By the role under row-level security, in a session with a temporary ``tasks``."""
+    await _make(empty_postgres_url, prefix)
+    await _migrate(_as(empty_postgres_url, f"{prefix}_migrator"))
+    database = empty_postgres_url.rpartition("/")[2]
+    await run(empty_postgres_url, f"GRANT TEMP ON DATABASE {database} TO {prefix}_app")
+    async with opened(_as(empty_postgres_url, f"{prefix}_app")) as backend:
+        other = backend.for_tenant("other")
+        for view in (backend, other):
+            await view.tasks.save(task("t", dependencies=("d",)))
+        connection = await asyncpg.connect(_as(empty_postgres_url, f"{prefix}_app"))
+        try:
+            await connection.execute("SELECT set_config('holdfast.tenant', 'default', false)")
+            await connection.execute(f"CREATE TEMP {name.upper()} tasks AS SELECT * FROM tasks")
+            await connection.execute(
+                "INSERT INTO public.tasks SELECT (jsonb_populate_record(null::public.tasks,"
+                ' to_jsonb(t) || \'{"id": "d", "status": "completed", "dependencies": [],'
+                ' "waits_for": null}\')).* FROM public.tasks t'
+            )
+        finally:
+            await connection.close()
+        found = await backend.tasks.claim("ada")
+        assert found is not None
+        assert found.id == "t"
+        assert await other.tasks.claim("ada") is None
 
 
 @pytest.mark.parametrize("attribute", ["TEMP TABLE t (a int)", "SCHEMA mine", "TABLE t (a int)"])

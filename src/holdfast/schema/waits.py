@@ -50,6 +50,8 @@ BEGIN
 END
 """
 
+# A temporary table of the name comes last, and the schema may be renamed.
+_PATH = "SET search_path = pg_catalog, pg_temp"
 # Nobody waits for anybody. Each side says what it does, by a lock to its transaction's end, and
 # then looks whether the other side is there: of two at the same time at least one sees the other.
 # A list of 32 names, of 18 bytes each, is enough; of further ones it says that it does all. Locks
@@ -83,13 +85,18 @@ DECLARE
   key_of_all bigint;
   alone boolean;
 """
-_FUNCTIONS = f"""
-DO $make$ BEGIN
-EXECUTE replace($text$
-CREATE FUNCTION tasks_mark() RETURNS trigger LANGUAGE plpgsql AS $function$
+# Till the function ends, which its clause sees to.
+_ENTER = """
+  PERFORM set_config('search_path',
+    'pg_catalog, ' || quote_ident(TG_TABLE_SCHEMA) || ', pg_temp', true);
+"""
+_MARK = f"""
+CREATE FUNCTION tasks_mark() RETURNS trigger LANGUAGE plpgsql
+{_PATH} AS $$
 {_DECLARE.strip()}
   needed text;
 BEGIN
+{_ENTER.strip(chr(10))}
   IF NEW.status = 'completed' AND NEW.waits_for = '' THEN
     RETURN NEW;
   END IF;
@@ -104,7 +111,7 @@ BEGIN
   END IF;
   LOOP
     SELECT value INTO needed FROM json_array_elements_text(NEW.dependencies)
-    WHERE (SELECT o.status FROM this_schema.tasks o
+    WHERE (SELECT o.status FROM tasks o
       WHERE o.tenant = NEW.tenant AND o.id = value) IS DISTINCT FROM 'completed'
     ORDER BY value COLLATE "C" LIMIT 1;
     EXIT WHEN needed IS NOT DISTINCT FROM NEW.waits_for;
@@ -118,31 +125,32 @@ BEGIN
     END IF;
   END LOOP;
   RETURN NEW;
-END $function$
-$text$, 'this_schema', quote_ident(current_schema()));
-EXECUTE replace($text$
-CREATE FUNCTION tasks_wake() RETURNS trigger LANGUAGE plpgsql AS $function$
+END $$
+"""  # noqa: S608
+_WAKE = f"""
+CREATE FUNCTION tasks_wake() RETURNS trigger LANGUAGE plpgsql
+{_PATH} AS $$
 {_DECLARE.strip()}
 BEGIN
+{_ENTER.strip(chr(10))}
     key := hashtextextended(NEW.id, names);
 {_LOOK.format(kind="w", mine="wake", theirs="mark", shared="").strip(chr(10))}
   -- Each goes by `tasks_mark`.
-  UPDATE this_schema.tasks SET waits_for = NULL WHERE tenant = NEW.tenant AND id = ANY (ARRAY(
-    SELECT t.id FROM this_schema.tasks t
+  UPDATE tasks SET waits_for = NULL WHERE tenant = NEW.tenant AND id = ANY (ARRAY(
+    SELECT t.id FROM tasks t
     WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id FOR UPDATE SKIP LOCKED));
   IF NEW.waits_for IS NULL AND (alone IS NOT TRUE OR EXISTS (
-    SELECT FROM this_schema.tasks t WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id)) THEN
-    UPDATE this_schema.tasks SET waits_for = ''
+    SELECT FROM tasks t WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id)) THEN
+    UPDATE tasks SET waits_for = ''
     WHERE tenant = NEW.tenant AND id = NEW.id AND status = 'completed';
   END IF;
   RETURN NULL;
-END $function$
-$text$, 'this_schema', quote_ident(current_schema()));
-END $make$
+END $$
 """  # noqa: S608
 # Recorders (`holdfast.schema.recorders`) look at the depth.
-_UNRECORDED = """
-CREATE FUNCTION tasks_unrecorded() RETURNS trigger LANGUAGE plpgsql AS $$
+_UNRECORDED = f"""
+CREATE FUNCTION tasks_unrecorded() RETURNS trigger LANGUAGE plpgsql
+{_PATH} AS $$
 BEGIN
   PERFORM set_config('holdfast.unrecorded', (
     coalesce(nullif(current_setting('holdfast.unrecorded', true), ''), '0')::int
@@ -203,7 +211,7 @@ def _on_postgres() -> Made:
     triggers = ("mark", "wake_insert", "wake_update", "unrecorded", "unrecorded_end")
     down = [f"DROP TRIGGER tasks_{name} ON tasks" for name in triggers]
     down += [f"DROP FUNCTION tasks_{name}()" for name in functions]
-    return [_FUNCTIONS, _UNRECORDED, *_TRIGGERS], down
+    return [_MARK, _WAKE, _UNRECORDED, *_TRIGGERS], down
 
 
 #: By dialect: what creates the triggers, and what drops them.

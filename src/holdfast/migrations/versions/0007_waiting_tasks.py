@@ -69,9 +69,8 @@ END
     ],
     "postgresql": [
         """
-DO $make$ BEGIN
-EXECUTE replace($text$
-CREATE FUNCTION tasks_mark() RETURNS trigger LANGUAGE plpgsql AS $function$
+CREATE FUNCTION tasks_mark() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   names bigint := hashtextextended(NEW.tenant, 0);
   held text := coalesce(current_setting('holdfast.waits', true), '');
@@ -81,6 +80,8 @@ DECLARE
   alone boolean;
   needed text;
 BEGIN
+  PERFORM set_config('search_path',
+    'pg_catalog, ' || quote_ident(TG_TABLE_SCHEMA) || ', pg_temp', true);
   IF NEW.status = 'completed' AND NEW.waits_for = '' THEN
     RETURN NEW;
   END IF;
@@ -95,7 +96,7 @@ BEGIN
   END IF;
   LOOP
     SELECT value INTO needed FROM json_array_elements_text(NEW.dependencies)
-    WHERE (SELECT o.status FROM this_schema.tasks o
+    WHERE (SELECT o.status FROM tasks o
       WHERE o.tenant = NEW.tenant AND o.id = value) IS DISTINCT FROM 'completed'
     ORDER BY value COLLATE "C" LIMIT 1;
     EXIT WHEN needed IS NOT DISTINCT FROM NEW.waits_for;
@@ -126,10 +127,11 @@ BEGIN
     END IF;
   END LOOP;
   RETURN NEW;
-END $function$
-$text$, 'this_schema', quote_ident(current_schema()));
-EXECUTE replace($text$
-CREATE FUNCTION tasks_wake() RETURNS trigger LANGUAGE plpgsql AS $function$
+END $$
+""",
+        """
+CREATE FUNCTION tasks_wake() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   names bigint := hashtextextended(NEW.tenant, 0);
   held text := coalesce(current_setting('holdfast.waits', true), '');
@@ -138,6 +140,8 @@ DECLARE
   key_of_all bigint;
   alone boolean;
 BEGIN
+  PERFORM set_config('search_path',
+    'pg_catalog, ' || quote_ident(TG_TABLE_SCHEMA) || ', pg_temp', true);
     key := hashtextextended(NEW.id, names);
     lock := 'w' || lpad(to_hex(key), 16, '0') || ' ';
     IF strpos(held, lock) > 0 THEN
@@ -158,21 +162,20 @@ BEGIN
       alone := CASE WHEN pg_try_advisory_lock(key_of_all) THEN pg_advisory_unlock(key_of_all) END;
     END IF;
   -- Each goes by `tasks_mark`.
-  UPDATE this_schema.tasks SET waits_for = NULL WHERE tenant = NEW.tenant AND id = ANY (ARRAY(
-    SELECT t.id FROM this_schema.tasks t
+  UPDATE tasks SET waits_for = NULL WHERE tenant = NEW.tenant AND id = ANY (ARRAY(
+    SELECT t.id FROM tasks t
     WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id FOR UPDATE SKIP LOCKED));
   IF NEW.waits_for IS NULL AND (alone IS NOT TRUE OR EXISTS (
-    SELECT FROM this_schema.tasks t WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id)) THEN
-    UPDATE this_schema.tasks SET waits_for = ''
+    SELECT FROM tasks t WHERE t.tenant = NEW.tenant AND t.waits_for = NEW.id)) THEN
+    UPDATE tasks SET waits_for = ''
     WHERE tenant = NEW.tenant AND id = NEW.id AND status = 'completed';
   END IF;
   RETURN NULL;
-END $function$
-$text$, 'this_schema', quote_ident(current_schema()));
-END $make$
+END $$
 """,
         """
-CREATE FUNCTION tasks_unrecorded() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tasks_unrecorded() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM set_config('holdfast.unrecorded', (
     coalesce(nullif(current_setting('holdfast.unrecorded', true), ''), '0')::int
