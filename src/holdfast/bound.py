@@ -155,7 +155,7 @@ class BoundMapper(Mapper[E], Generic[E]):
     ) -> tuple[Any, ...]:
         shared = {name: fields[name] for name in self._shared if name in fields}
         obeying = self._checked(self._obey, shared, allowance, rules=self._rules)
-        values, texts = list(self._pick(obeying)), {}
+        values, texts = list(self._pick(obeying.__dict__)), {}
         for place, name in self._written_as_json:
             if values[place] is not None:
                 # The application's nested classes may have fields of their own as well.

@@ -22,6 +22,7 @@ __all__ = [
     "count",
     "instant",
     "integer",
+    "is_plain",
     "json_text",
     "limit",
     "mapping",
@@ -64,6 +65,17 @@ def json_text(value: str, place: str) -> str:
     if (flaw := jsontext.flaw(value)) is not None:
         raise InvalidArgumentError(f"{place} {flaw}")
     return value
+
+
+def is_plain(value: Any) -> bool:
+    """Whether `not_blank` takes a value, for most of those that it takes, in less time."""
+    return (
+        type(value) is str
+        and value.isascii()
+        and value.isprintable()
+        and 0 < len(value) <= LARGEST_TEXT
+        and not value.isspace()
+    )
 
 
 def not_blank(value: str, place: str) -> str:

@@ -51,7 +51,8 @@ def encoder(column: Column[Any], entity: type[BaseModel]) -> Encoder | None:
 
 def _json_encoder(field: FieldInfo, entity: type[BaseModel], place: str) -> Encoder:
     adapter = TypeAdapter(field.rebuild_annotation())
-    dump = partial(adapter.dump_json, context=jsontext.EXACT)
+    # Past the adapter's own methods, which take half the time of a short value.
+    dump = partial(adapter.serializer.to_json, context=jsontext.EXACT)
     load = partial(adapter.validate_python, strict=False, by_name=True)
     comes_back = fidelity.comes_back(field, entity)
 
@@ -75,12 +76,18 @@ def _json_encoder(field: FieldInfo, entity: type[BaseModel], place: str) -> Enco
                 "know, or is nested too deeply"
             ) from (error if foreign else None)
         text = data.decode()
-        # Most texts are short and plain, with nothing in them to be looked for.
-        if len(data) > jsontext.DEEPEST or b"\\u" in data or not data.isascii():
+        # Most texts are plain and flat, with nothing in them to be looked for.
+        if b"\\u" in data or not data.isascii() or (len(data) > jsontext.DEEPEST and large(data)):
             examine(data, text, value)
         if not comes_back:
             read_back(value, text, place, load, field.annotation)
         return text
+
+    def large(data: bytes) -> bool:
+        return (
+            data.count(b"[") + data.count(b"{") > jsontext.DEEPEST
+            or len(data) > checks.LARGEST_TEXT
+        )
 
     def examine(data: bytes, text: str, value: Any) -> None:
         # What Pydantic makes of a lone surrogate in a key, without a word.

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from holdfast.allowance import TooMuchError
-from holdfast.engines.base import Row
+from holdfast.engines.base import Row, Session, Statement
 from holdfast.errors import MalformedRowError
 
 __all__ = ["MalformedRow", "Report", "entities", "entity", "readable"]
@@ -38,12 +38,24 @@ class MalformedRow:
 Report = Callable[[MalformedRow], None]
 
 
-async def entity(decode: Callable[..., T], *given: Any) -> T:
-    """``decode(*given)``; on a thread what would keep the event loop for long."""
+async def entity(
+    session: Session,
+    statement: Statement,
+    arguments: tuple[Any, ...],
+    decode: Callable[..., T],
+    owner: object,
+) -> T | None:
+    """What ``decode(owner, row)`` makes of the row of a point read; ``None`` if there is none.
+
+    What would keep the event loop for long it makes on a thread.
+    """
+    row = await session.get(statement, arguments)
+    if row is None:
+        return None
     try:
-        return decode(*given, patient=False)
+        return decode(owner, row, patient=False)
     except TooMuchError:
-        return await asyncio.to_thread(decode, *given)
+        return await asyncio.to_thread(decode, owner, row)
 
 
 async def entities(rows: Sequence[Row], decode: Callable[..., T]) -> list[T]:

@@ -177,8 +177,7 @@ class _CostRecords(Repository):
     table = cost_records
 
     async def save(self, record: CostRecord) -> None:
-        arguments = await self._bound(_MAPPER).encoded(self._tenant, record)
-        await self._session.write(_SAVE, arguments)
+        await self._bound(_MAPPER).write(self._session, _SAVE, self._tenant, record)
 
     async def query(
         self,

@@ -8,7 +8,7 @@ names and says only what is special about it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -52,13 +52,16 @@ class Records(Generic[E]):
         self.mapper = Mapper(table, entity, derived={**saved, **(derived or {})})
         self.key: tuple[str, ...] = table.info["key"]
 
-    async def one(self, owner: Repository, statement: Statement, *values: Any) -> E | None:
+    # Not `async` where something is only handed on: a coroutine less on the way of every call.
+
+    def one(
+        self, owner: Repository, statement: Statement, *values: Any
+    ) -> Coroutine[Any, Any, E | None]:
         """The entity of a point read; ``values`` are checked texts by parameter."""
-        names = statement.parameters[1:]
-        for name, value in zip(names, values, strict=True):
-            checks.not_blank(value, f"{statement.name}: {name}")
-        row = await owner._session.get(statement, (owner._tenant, *values))
-        return None if row is None else await entity(self.decode, owner, row)
+        for place, value in enumerate(values, start=1):
+            if not checks.is_plain(value):
+                checks.not_blank(value, f"{statement.name}: {statement.parameters[place]}")
+        return entity(owner._session, statement, (owner._tenant, *values), self.decode, owner)
 
     async def drop(self, owner: Repository, statement: Statement, *key: str) -> bool:
         """Delete by key; whether there was such a row."""
@@ -100,8 +103,8 @@ class Keyed(Records[E]):
         self._get = self.by("get", *self.key)
         self._delete = delete_by(f"{self.name}.delete", table, self.key)
 
-    async def save(self, owner: Repository, entity: E) -> None:
-        await owner._session.write(self._save, await self.encode(owner, entity))
+    def save(self, owner: Repository, entity: E) -> Coroutine[Any, Any, None]:
+        return owner._bound(self.mapper).write(owner._session, self._save, owner._tenant, entity)
 
     async def save_many(self, owner: Repository, entities: Iterable[E]) -> None:
         """All of them or, on an error, none; of equal keys the last."""
@@ -116,8 +119,8 @@ class Keyed(Records[E]):
 
         await owner._session.atomically(save_all)
 
-    async def get(self, owner: Repository, *key: str) -> E | None:
-        return await self.one(owner, self._get, *key)
+    def get(self, owner: Repository, *key: str) -> Coroutine[Any, Any, E | None]:
+        return self.one(owner, self._get, *key)
 
     async def delete(self, owner: Repository, *key: str) -> bool:
         return await self.drop(owner, self._delete, *key)
@@ -137,11 +140,11 @@ class AppendOnly(Records[E]):
         self._save = insert(f"{self.name}.save", table, self.mapper.parameters)
         self._get = self.by("get", *self.key)
 
-    async def save(self, owner: Repository, entity: E) -> None:
-        await owner._session.write(self._save, await self.encode(owner, entity))
+    def save(self, owner: Repository, entity: E) -> Coroutine[Any, Any, None]:
+        return owner._bound(self.mapper).write(owner._session, self._save, owner._tenant, entity)
 
-    async def get(self, owner: Repository, *key: str) -> E | None:
-        return await self.one(owner, self._get, *key)
+    def get(self, owner: Repository, *key: str) -> Coroutine[Any, Any, E | None]:
+        return self.one(owner, self._get, *key)
 
 
 class Revised(Records[E]):
