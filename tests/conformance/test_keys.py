@@ -191,10 +191,10 @@ def test_every_write_is_looked_at() -> None:
         expression, columns = statement.expression, statement.table.c
         allowed = {source(columns[column]) for column in limits(statement.table)}
         if isinstance(expression, Insert):
-            assert {column for _, _, column, _ in widths._stored(statement)} == allowed, name
+            assert {column for _, column, _ in widths._stored(statement)} == allowed, name
         elif isinstance(expression, Update):
             assignments = compiler(statement).sql.partition(" SET ")[2].partition(" WHERE ")[0]
             given = allowed & set(re.findall(r"(\w+)=\?", assignments))
-            assert {column for _, _, column, _ in widths._stored(statement)} == given, name
+            assert {column for _, column, _ in widths._stored(statement)} == given, name
             updated += len(given)
     assert updated > 5

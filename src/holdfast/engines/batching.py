@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 from holdfast.engines.base import BatchStats, Statement
@@ -17,7 +17,7 @@ from holdfast.engines.home import Home
 from holdfast.engines.waiting import FOR, waited
 from holdfast.errors import OutcomeUnknownError, PersistenceConnectionError, PoolTimeoutError
 
-__all__ = ["Batcher", "Request"]
+__all__ = ["Batcher", "Request", "answer"]
 
 #: Groups that are remembered before those at rest are forgotten.
 _MANY_GROUPS = 1_000
@@ -48,16 +48,18 @@ class Request:
         if not self.future.done():
             self.future.set_result(value)
 
-    def answer(self, value: Any, error: BaseException | None) -> None:
-        """One of both."""
-        if error is None:
-            self.succeed(value)
-        else:
-            self.fail(error)
-
     def fail(self, error: BaseException) -> None:
         if not self.future.done():
             self.future.set_exception(error)
+
+
+def answer(batch: list[Request], outcomes: Sequence[tuple[Any, BaseException | None]]) -> None:
+    """Give each request its value, or the error that it fails with."""
+    for request, (value, error) in zip(batch, outcomes, strict=True):
+        if error is not None:
+            request.fail(error)
+        elif not (future := request.future).done():  # `Request.succeed`, without the call
+            future.set_result(value)
 
 
 def _interrupted(error: BaseException) -> OutcomeUnknownError:
@@ -132,15 +134,18 @@ class Batcher:
         if self._closed:
             raise PersistenceConnectionError("the backend is disconnecting", is_retryable=False)
         loop = self._loop
-        request = Request(statement, arguments, kind, loop.create_future(), loop.time(), read)
+        future = loop.create_future()
+        request = Request(statement, arguments, kind, future, loop.time(), read)
         key = self._group(request)
         group = self._groups.get(key) or self._new_group(key)
-        group.queue.append(request)
-        if len(group.queue) == 1 and group.in_flight < self._width:
+        queue = group.queue
+        queue.append(request)
+        if len(queue) == 1 and group.in_flight < self._width:
             self._ready.append(group)
-        if not self._start_lane() and self._alarm is None:
+        started = self._running < self._lanes and self._ready and self._start_lane()
+        if not started and self._alarm is None:
             self._alarm = loop.call_later(self._patience, self._give_up)
-        return request.future
+        return future
 
     def withdraw(self, answer: asyncio.Future[Any]) -> bool:
         """Cancel a request; False if it was sent already."""
@@ -245,19 +250,19 @@ class Batcher:
 
     def _take(self, group: _Group) -> list[Request]:
         batch: list[Request] = []
-        queue = group.queue
+        queue, largest, distinct = group.queue, self._largest, self._distinct
         seen: set[Hashable] = set()
-        while queue and len(batch) < self._largest:
-            request = queue[0]
+        while queue and len(batch) < largest:
+            request = queue.popleft()
             if request.future.done():  # cancelled before it was sent, or out of patience
-                queue.popleft()
                 continue
-            if self._distinct is not None:
-                value = self._distinct(request)
+            if distinct is not None:
+                value = distinct(request)
                 if value in seen:
+                    queue.appendleft(request)
                     break
                 seen.add(value)
-            batch.append(queue.popleft())
+            batch.append(request)
         return batch
 
     def _give_up(self) -> None:

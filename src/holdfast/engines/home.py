@@ -55,18 +55,37 @@ async def until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
+class _Process:
+    """This process, told from the one it was forked from: asking the system takes longer."""
+
+    __slots__ = ()
+
+
+_process = _Process()
+
+
+def _forked() -> None:
+    global _process
+    _process = _Process()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 class Home:
     """The event loop and the process it was made in."""
 
-    __slots__ = ("loop", "pid")
+    __slots__ = ("_process", "loop", "pid")
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.pid = os.getpid()
+        self._process = _process
 
     def check(self) -> None:
         """Refuse a stranger: sockets, threads and futures do not survive the move."""
-        if os.getpid() != self.pid:
+        if self._process is not _process:
             raise PersistenceConnectionError(
                 "this process was forked after the backend had been connected: "
                 "make and connect a backend of its own in the child",

@@ -44,6 +44,7 @@ class Checkpoints:
         self._at = self._limit
         self._warn_at = 8 * self._limit
         self._turnstile = beside(database.path, "-checkpoint")
+        self._turnstile_name = str(self._turnstile)
         #: Whether somebody was in the way of the last one.
         self.overdue = False
 
@@ -54,7 +55,7 @@ class Checkpoints:
     def must_wait(self) -> bool:
         """Whether another process is at it, so that a transaction must not begin now."""
         try:
-            found = self._turnstile.lstat()
+            found = os.lstat(self._turnstile_name)
         except OSError:
             return False
         return is_plain(found) and 0 <= time.time() - found.st_mtime < _ABANDONED_SECONDS

@@ -24,7 +24,7 @@ from holdfast.engines.base import (
     Statement,
     TransactionScope,
 )
-from holdfast.engines.batching import Batcher, Request
+from holdfast.engines.batching import Batcher, Request, answer
 from holdfast.engines.compiler import Compiler
 from holdfast.engines.gate import Gate
 from holdfast.engines.handover import Handing, Taking
@@ -42,7 +42,7 @@ from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.sqlite.threads import Threads
 from holdfast.engines.sqlite.upkeep import SQLiteUpkeep
 from holdfast.engines.sqlite.wrapping import for_sqlalchemy
-from holdfast.engines.sqlite.writer import Call, Writer, insist
+from holdfast.engines.sqlite.writer import Writer, insist
 from holdfast.engines.transactions import Kind, begin_on, transaction_on
 from holdfast.engines.waiting import waited
 from holdfast.errors import DatabaseGoneError, PersistenceError, PoolTimeoutError
@@ -102,7 +102,7 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
         )  # fmt: skip
         readers = self._config.readers
         self._reads = Batcher(
-            self._flush_reads, group=_kind, lanes=readers, width=readers, largest=LARGEST_BATCH,
+            self._flush_reads, group=_is_get, lanes=readers, width=readers, largest=LARGEST_BATCH,
             patience=self._patience, busy=self._why_busy,
         )  # fmt: skip
 
@@ -357,18 +357,16 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
         self._writer_thread.run(self._writer.repeat_checkpoint).add_done_callback(again)
 
     async def _flush_writes(self, batch: list[Request]) -> None:
-        calls: list[Call] = [(r.kind, r.statement, r.arguments, r.read) for r in batch]
         turn = await self._take_turn()
         try:
             outcomes = await self._writer_thread.run(
-                lambda connection: self._writer.commit_batch(connection, calls)
+                lambda connection: self._writer.commit_batch(connection, batch)
             )
         except (sqlite3.Error, MemoryError) as error:
             raise translate(error, None) from error
         finally:
             self._give_turn(turn)
-        for request, (value, problem) in zip(batch, outcomes, strict=True):
-            request.answer(value, problem)
+        answer(batch, outcomes)
 
     async def _flush_reads(self, batch: list[Request]) -> None:
         self._home.check()
@@ -382,8 +380,7 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
             )
         finally:
             idle.append(thread)
-        for request, (value, problem) in zip(batch, outcomes, strict=True):
-            request.answer(value, problem)
+        answer(batch, outcomes)
 
     def _why_busy(self) -> str:
         if self._turn.locked():
@@ -395,6 +392,5 @@ def _one_group(_: Request) -> str:
     return "writes"
 
 
-def _kind(request: Request) -> Kind:
-    kind: Kind = request.kind
-    return kind
+def _is_get(request: Request) -> bool:
+    return request.kind is Kind.GET

@@ -56,7 +56,7 @@ class HighWaterMark:
         # Windows does not let a file be removed that somebody else has open.
         self._kept = kept and os.name == "posix"
         self._files: tuple[int, int] | None = None
-        self._pair: tuple[bytes, Pair] | None = None
+        self._pair: tuple[bytes, Pair, bytes] | None = None
 
     def check(self) -> None:
         """Raise `DatabaseCorruptError` if acknowledged commits are missing from the log, or if it
@@ -123,13 +123,14 @@ class HighWaterMark:
             head = os.pread(index, _TWICE, 0)
             position = _position(head)
             if position is not None:  # else another process commits at this moment
-                content = head + _PAIR.pack(*self._pair_of(position.salts, files))
+                content = head + self._packed(position.salts, files)
                 os.pwrite(mark, _MAGIC + content + _checksum(content), 0)
 
-    def _pair_of(self, salts: bytes, files: OpenedFiles) -> Pair:
+    def _packed(self, salts: bytes, files: OpenedFiles) -> bytes:
+        """What the mark says of the files, which the next commits say as well."""
         if self._pair is not None and self._pair[0] == salts:
             if self._pair[1].written_at == files.found.st_mtime_ns:
-                return self._pair[1]
+                return self._pair[2]
             header = self._pair[1].header
         else:
             # The log began anew, and nothing of it is in the database yet; unless it was another
@@ -138,8 +139,9 @@ class HighWaterMark:
             seen = marked is not None and marked[0].salts == salts
             header = marked[1].header if marked and seen else read_header(files.file) or Header()
         pair = Pair.of(files, header)
-        self._pair = salts, pair
-        return pair
+        packed = _PAIR.pack(*pair)
+        self._pair = salts, pair, packed
+        return packed
 
     def _open(self) -> int:
         """Open the mark, or make it with the database's mode, as SQLite does with its own files."""

@@ -73,7 +73,7 @@ class OpenedFiles:
     def check(self) -> None:
         """Raise `DatabaseGoneError` unless the database's path leads to the file that is open."""
         found = self._stat(self._name)
-        if _identity(found) != self.file:
+        if (found.st_dev, found.st_ino) != self.file:
             raise _gone(self._name, "is another file now")
         if self._is_fixed:
             self._check_fixed(found)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast.engines.base import Statement
+from holdfast.engines.batching import Request
 from holdfast.engines.compiler import CompiledStatement, Compiler
 from holdfast.engines.sqlite.checkpoint import Checkpoints
 from holdfast.engines.sqlite.errors import is_broken, translate
@@ -19,10 +20,8 @@ from holdfast.engines.sqlite.rows import run
 from holdfast.engines.transactions import Kind
 from holdfast.errors import OutcomeUnknownError, PersistenceError
 
-__all__ = ["Call", "Outcome", "Writer", "insist"]
+__all__ = ["Outcome", "Writer", "insist"]
 
-#: With what reads the rows that the statement answers, before they are committed.
-Call = tuple[Kind, Statement, tuple[Any, ...], Callable[[Any], Any] | None]
 #: A call's value, or the error that refused it.
 Outcome = tuple[Any, PersistenceError | None]
 
@@ -50,26 +49,28 @@ class Writer:
         self.checkpoints = Checkpoints(database)
         self.commits = 0
 
-    def commit_batch(self, connection: sqlite3.Connection, calls: list[Call]) -> list[Outcome]:
+    def commit_batch(self, connection: sqlite3.Connection, calls: list[Request]) -> list[Outcome]:
         """Run calls in one transaction; a call that fails, fails alone."""
         self.begin(connection)
         outcomes: list[Outcome] = []
-        for kind, statement, arguments, read in calls:
+        for call in calls:
             # A failed statement is undone by SQLite alone, without a savepoint: the transaction
             # goes on. Only errors of the file, of the disk and of memory end it, and then nothing
             # is kept.
             try:
-                if read is None:
-                    value = self.run(connection, self._compile(statement), kind, arguments)
+                compiled = self._compile(call.statement)
+                if call.read is None:
+                    value = run(connection, compiled, call.kind, call.arguments)
                 else:
-                    value = self._read(connection, statement, kind, arguments, read)
+                    value = self._read(connection, compiled, call, call.read)
             except Exception as error:
-                problem = _problem(error, statement)
+                self._doubt(error)
+                problem = _problem(error, call.statement)
                 outcomes.append((None, problem))
                 if self._distrusted or not connection.in_transaction:
                     self.rollback(connection)
                     return [(None, problem)] * len(calls)
-                if read is None and not _was_undone(error):
+                if call.read is None and not _was_undone(error):
                     self.rollback(connection)
                     return self._one_by_one(connection, calls, problem)
             else:
@@ -78,7 +79,7 @@ class Writer:
             self.commit(connection)
         except sqlite3.IntegrityError as error:
             # A deferred constraint: somebody's, but SQLite does not say whose.
-            return self._one_by_one(connection, calls, _problem(error, calls[0][1]))
+            return self._one_by_one(connection, calls, _problem(error, calls[0].statement))
         except (sqlite3.Error, MemoryError, PersistenceError) as error:
             return [(None, _problem(error, None))] * len(calls)
         return outcomes
@@ -86,16 +87,15 @@ class Writer:
     def _read(
         self,
         connection: sqlite3.Connection,
-        statement: Statement,
-        kind: Kind,
-        arguments: Any,
+        compiled: CompiledStatement,
+        call: Request,
         read: Callable[[Any], Any],
     ) -> Any:
         """What ``read`` makes of the rows of a write; with an error, the write is undone."""
         connection.execute("SAVEPOINT holdfast_read")
         undo = True
         try:
-            value = read(self.run(connection, self._compile(statement), kind, arguments))
+            value = read(run(connection, compiled, call.kind, call.arguments))
             undo = isinstance(value, PersistenceError)
             return value
         finally:
@@ -105,7 +105,7 @@ class Writer:
                 connection.execute("RELEASE holdfast_read")
 
     def _one_by_one(
-        self, connection: sqlite3.Connection, calls: list[Call], problem: PersistenceError
+        self, connection: sqlite3.Connection, calls: list[Request], problem: PersistenceError
     ) -> list[Outcome]:
         if len(calls) == 1:
             return [(None, problem)]
@@ -114,7 +114,7 @@ class Writer:
             try:
                 outcomes += self.commit_batch(connection, [call])
             except (sqlite3.Error, MemoryError, PersistenceError) as error:
-                outcomes.append((None, _problem(error, call[1])))
+                outcomes.append((None, _problem(error, call.statement)))
         return outcomes
 
     def run(
@@ -128,8 +128,12 @@ class Writer:
         try:
             return run(connection, compiled, kind, arguments)
         except sqlite3.Error as error:
-            self._distrusted = is_broken(error)
+            self._doubt(error)
             raise
+
+    def _doubt(self, error: Exception) -> None:
+        if isinstance(error, sqlite3.Error):
+            self._distrusted = is_broken(error)
 
     def begin(self, connection: sqlite3.Connection) -> None:
         self._database.opened.check_before()
