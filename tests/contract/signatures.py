@@ -112,7 +112,9 @@ def resolve(annotation: str) -> Any:
     def holder() -> None: ...
 
     holder.__annotations__ = {"x": annotation}
-    return typing.get_type_hints(holder, vars(builtins) | vars(holdfast) | _NAMES)["x"]
+    # With the name of this module: Pydantic keeps `VersionSnapshot[T]` in the one that makes it.
+    names = vars(builtins) | vars(holdfast) | _NAMES | {"__name__": __name__}
+    return typing.get_type_hints(holder, names)["x"]
 
 
 def canonical(hint: Any) -> Any:
