@@ -75,6 +75,25 @@ async def test_all_are_found_of_one_or_of_all_tenants(hurt: PersistenceBackend) 
     assert await hurt.for_tenant("acme").tasks.get("fine") == task("fine")
 
 
+async def test_what_a_list_cannot_read_is_found_in_tables_without_an_entity(
+    sqlite_url: str,
+) -> None:
+    """Bytes that would be text are none, and a list refuses them."""
+    async with connected(create_backend(sqlite_url)) as backend:
+        await backend.settings.set("n", "fine", "v", "1")
+        for column in ("value", "updated_at"):
+            await backend.settings.set("n", "hurt", "v", "1")
+            await run_sql(backend, f"UPDATE settings SET {column} = x'6162' WHERE key = 'hurt'")
+            with pytest.raises(MalformedRowError):
+                await backend.settings.get("n", "hurt")
+            (row,) = await found(backend)
+            assert (row.table, row.key) == ("settings", ("n", "hurt"))
+            assert row.reason == f"{column}: is not text in UTF-8"
+            await backend.operations.replace_row(await backend.operations.read_row(row))
+            assert await found(backend) == []
+            assert len(await backend.settings.get_namespace("n")) == 2
+
+
 async def test_a_row_is_moved_into_a_file(hurt: PersistenceBackend, tmp_path: Path) -> None:
     target = tmp_path / "quarantine.jsonl"
     rows = await found(hurt, "acme")

@@ -24,11 +24,13 @@ from holdfast.errors import (
     MalformedRowError,
     RecordNotFoundError,
 )
+from holdfast.explaining import insist_on_texts
 from holdfast.mapping import MAPPERS, Mapper
 from holdfast.operations import portable
 from holdfast.reading import MalformedRow, entities
 from holdfast.repositories.base import delete_by, where_equal
 from holdfast.schema.meta import TENANT
+from holdfast.schema.types import CodePointText, JsonText
 
 __all__ = ["RawRow", "find", "quarantine", "read", "reader", "replace"]
 
@@ -68,11 +70,15 @@ def reader(table: Table, models: Models | None) -> Callable[..., MalformedRow | 
     names = [column.name for column in _columns(table)]
     mappers = [mapper for mapper in MAPPERS if mapper.table is table]
     bound = [mapper if models is None else models.bind(mapper) for mapper in mappers]
+    texts = [c.name for c in _columns(table) if isinstance(c.type, CodePointText | JsonText)]
 
     def look(row: Row, *, patient: bool = False) -> MalformedRow | None:
         values = dict(zip(names, row, strict=True))
+        key = tuple(values[name] for name in table.info["key"])
         try:
             if not bound:
+                held = {name: values[name] for name in texts if values[name] is not None}
+                insist_on_texts(table, tuple(held), tuple(held.values()), key)
                 _checked(table, _portable(table, values))
             for mapper in bound:
                 mapper.decode(_of(mapper, values), patient=patient)
@@ -82,7 +88,6 @@ def reader(table: Table, models: Models | None) -> Callable[..., MalformedRow | 
             why = str(error)
         else:
             return None
-        key = tuple(values[name] for name in table.info["key"])
         return MalformedRow(table.name, _shown(values[TENANT]), key, why)
 
     return look
