@@ -11,6 +11,8 @@ from holdfast.schema.recorders import is_recorder
 from holdfast.schema.triggers import existing
 from holdfast.testing.databases import connected
 
+from ..conformance.test_claims import done
+from ..conformance.test_work import save, task
 from ..forked import Child
 from .conftest import brief, engine_of, put, take
 
@@ -189,3 +191,21 @@ async def test_a_claim_that_is_lost_changes_nothing(backend: PersistenceBackend)
         ("insert", ("s", "a")),
         ("insert", ("s", "b")),
     ]
+
+
+async def test_what_a_task_waits_for_is_no_change_of_it(backend: PersistenceBackend) -> None:
+    await backend.record_changes(backend.tasks)
+    before = await logged(backend)
+    await save(backend, task("t", dependencies=("d", "e")), done("d"), done("e"))
+    assert await logged(backend) == before + 3
+    await backend.tasks.delete("d")
+    assert await backend.tasks.claim("ada") is None  # and marks it
+    assert await logged(backend) == before + 4
+    async with backend.transaction() as tx:
+        with pytest.raises(ZeroDivisionError):
+            async with tx.transaction() as inner:
+                await inner.tasks.save(done("d"))
+                raise ZeroDivisionError
+        await tx.tasks.save(done("d"))
+    assert await backend.tasks.claim("ada") is not None
+    assert await logged(backend) == before + 6

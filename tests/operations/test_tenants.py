@@ -31,7 +31,8 @@ from holdfast.testing import samples
 from holdfast.testing.databases import connected
 
 from ..cli.test_commands import run
-from ..conformance.test_work import task
+from ..conformance.test_claims import claimed, done, waiting
+from ..conformance.test_work import save, task
 from .filled import contents, fill
 
 
@@ -85,6 +86,30 @@ async def test_an_export_comes_back_as_it_was(
     log, new_log = before.pop("changes"), copied.pop("changes")
     assert copied == before
     assert len(new_log) == len(before["settings"]) <= len(log)
+
+
+async def test_what_tasks_wait_for_is_worked_out_again(
+    sqlite_url: str, postgres_url: str, tmp_path: Path
+) -> None:
+    """Whatever order they come in, and more of them than one statement writes."""
+    for source, target in ((sqlite_url, postgres_url), (postgres_url, sqlite_url)):
+        async with (
+            connected(create_backend(source)) as one,
+            connected(create_backend(target, tenant="copy")) as other,
+        ):
+            names = [f"{n:03}" for n in range(300)]
+            await save(one, *(task(f"a{n}", dependencies=(f"b{n}", f"c{n}")) for n in names))
+            await save(one, *(done(f"b{n}") for n in names), *(done(f"c{n}") for n in names[:50]))
+            file = tmp_path / one.backend_name
+            await one.operations.export_tenant(one.tenant, file)
+            await other.operations.import_tenant(file, tenant="copy")
+            marked = {f"a{n}": f"c{n}" for n in names[50:]}
+            assert await waiting(other) == marked
+            assert [await claimed(other) for _ in range(51)] == [
+                *(f"a{n}" for n in names[:50]),
+                None,
+            ]
+            await other.operations.erase_tenant("copy")
 
 
 async def test_an_export_goes_from_one_engine_to_the_other(
