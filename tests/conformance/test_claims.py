@@ -16,6 +16,7 @@ from pydantic import BaseModel, field_validator
 from holdfast import MalformedRowError, PersistenceBackend, Task, create_backend
 from holdfast.entities import ProjectCostAggregate, RefreshRecord
 from holdfast.repositories.claims import _CLAIM
+from holdfast.testing.databases import connected
 
 from .test_access import begin, session, with_users
 from .test_work import ids, save, task
@@ -362,6 +363,26 @@ class TestUnreadable:
         await run_sql(backend, DAMAGE["dependencies"])
         await save(backend, done("d"))
         assert await claimed(backend) == "t"
+
+
+@pytest.mark.parametrize("column", ["title", "dependencies", "delegation_chain", "priority"])
+@pytest.mark.parametrize(
+    "value", ["x'ff'", "CAST(x'ff' AS TEXT)", "CAST('[\"' || x'ff' || '\"]' AS TEXT)"]
+)
+async def test_one_whose_text_is_none_stops_nobody(
+    sqlite_url: str, column: str, value: str
+) -> None:
+    """Only SQLite stores such."""
+    async with connected(create_backend(sqlite_url)) as backend:
+        await save(
+            backend, task("bad", priority="critical"), task("a"), task("b", dependencies=("d",))
+        )
+        await run_sql(backend, f"UPDATE tasks SET {column} = {value} WHERE id = 'bad'")
+        assert await claimed(backend) == "a"
+        await save(backend, done("d"))
+        assert await claimed(backend) == "b"
+        await save(backend, task("bad"))
+        assert await claimed(backend) == "bad"
 
 
 class PickyToken(RefreshRecord):

@@ -28,8 +28,9 @@ from holdfast.testing.processes import find_programs
 
 from ..changes.conftest import engine_of
 from ..cli.test_commands import run
+from ..conformance.test_claims import claimed, done
 from ..conformance.test_records import cost
-from ..conformance.test_work import task
+from ..conformance.test_work import save, task
 from ..conftest import at, run_sql
 
 
@@ -89,6 +90,18 @@ async def test_a_backup_is_restored_as_it_was(
             await restored.tasks.save(task("new"))
             change = await anext(aiter(watch))
         assert (change.key, change.revision) == (("new",), 51)
+
+
+async def test_what_tasks_wait_for_comes_back(
+    backend: PersistenceBackend, empty_url: str, tmp_path: Path
+) -> None:
+    await save(backend, task("t", dependencies=("d",)), task("u", dependencies=("e",)), done("d"))
+    await backend.operations.backup(tmp_path / "org.backup")
+    async with connected(empty_url) as restored:
+        await restored.operations.restore(tmp_path / "org.backup")
+        assert [await claimed(restored), await claimed(restored)] == ["t", None]
+        await save(restored, done("e"))
+        assert await claimed(restored) == "u"
 
 
 async def test_a_backup_is_of_one_moment_while_writers_go_on(
