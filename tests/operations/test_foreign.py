@@ -39,6 +39,34 @@ ON_SQLITE = [
         ],
         "trigger changes_insert_settings on tasks",
     ),
+    # Names are the same in any case.
+    (
+        ["CREATE TRIGGER evil AFTER INSERT ON TASKS BEGIN SELECT 1; END"],
+        "trigger evil on tasks",
+    ),
+    (
+        ['CREATE TRIGGER evil AFTER INSERT ON "tAsks" BEGIN SELECT 1; END'],
+        "trigger evil on tasks",
+    ),
+    (
+        [
+            "CREATE TRIGGER evil AFTER INSERT ON tasks BEGIN SELECT 1; END",
+            "PRAGMA writable_schema = ON",
+            "UPDATE sqlite_schema SET type = 'Trigger' WHERE name = 'evil'",
+        ],
+        "trigger evil on tasks",
+    ),
+    (
+        [
+            "DROP TABLE checkpoints",
+            "CREATE VIEW Checkpoints AS SELECT 1",
+        ],
+        "view Checkpoints",
+    ),
+    (
+        ["CREATE TRIGGER evil AFTER UPDATE ON holdfast_revision BEGIN SELECT 1; END"],
+        "trigger evil on holdfast_revision",
+    ),
 ]
 CHANGED_RULE = """
 CREATE OR REPLACE FUNCTION ck_users_ceo_minimum() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'
@@ -85,6 +113,50 @@ ON_POSTGRES = [
             "CREATE EVENT TRIGGER evil ON ddl_command_start EXECUTE FUNCTION evil()",
         ],
         "event trigger evil",
+    ),
+    (
+        [
+            "CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
+            (
+                "CREATE TRIGGER evil AFTER UPDATE ON holdfast_revision"
+                " FOR EACH ROW EXECUTE FUNCTION evil()"
+            ),
+        ],
+        "trigger evil on holdfast_revision",
+    ),
+    (
+        ["ALTER TABLE users DISABLE TRIGGER ck_users_owner_minimum"],
+        "trigger ck_users_owner_minimum on users",
+    ),
+    (
+        [
+            "CREATE FUNCTION evil(text) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+            "CREATE DOMAIN evil AS text CHECK (evil(VALUE))",
+            "ALTER TABLE settings ALTER COLUMN value TYPE evil",
+        ],
+        "type of settings.value",
+    ),
+    (
+        [
+            (
+                "CREATE FUNCTION evil(text, text) RETURNS integer LANGUAGE sql IMMUTABLE"
+                " AS 'SELECT bttextcmp($1, $2)'"
+            ),
+            (
+                "CREATE OPERATOR CLASS evil FOR TYPE text USING btree AS OPERATOR 1 <,"
+                " OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >,"
+                " FUNCTION 1 evil(text, text)"
+            ),
+            "CREATE INDEX evil ON settings (value evil)",
+        ],
+        "index evil on settings",
+    ),
+    (
+        [
+            "CREATE FUNCTION evil(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1'",
+            "CREATE STATISTICS evil ON (evil(value)), key FROM settings",
+        ],
+        "statistics evil on settings",
     ),
 ]
 

@@ -29,7 +29,9 @@ def foreign(connection: Connection, reference: Connection, chains: Sequence[Chai
     """
     for chain in chains:
         chain.stands_at_head(connection)
-    names = sorted({name for chain in chains for name in chain.metadata.tables})
+    names = sorted(
+        {name for chain in chains for name in (*chain.metadata.tables, chain.version_table)}
+    )
     found = attached(connection, names)
     recorded = recorders.on(connection)
     tables = [table for chain in chains for table in chain.metadata.tables.values()]

@@ -15,19 +15,23 @@ FUNCTION = "function "
 #: Of event triggers, which are attached to the database.
 EVENT_TRIGGER = "event trigger "
 
+# SQLite keeps a table's name as each statement spelled it.
 _ON_SQLITE = """
-SELECT 'trigger ' || name || ' on ' || tbl_name, sql FROM sqlite_schema
-WHERE type = 'trigger' AND tbl_name IN :tables
+SELECT 'trigger ' || name || ' on ' || lower(tbl_name), sql FROM sqlite_schema
+WHERE lower(type) = 'trigger' AND lower(tbl_name) IN :tables
 UNION ALL
-SELECT 'view ' || name, sql FROM sqlite_schema WHERE type = 'view' AND name IN :tables
+SELECT 'view ' || name, sql FROM sqlite_schema
+WHERE lower(type) = 'view' AND lower(name) IN :tables
 """
-# Beside what is attached to a table, every expression that may call a function.
+# Beside what is attached to a table, all that may call a function: expressions, types of columns (a
+# domain has checks) and what indexes compare with. A trigger may be there and switched off.
 _ON_POSTGRES = f"""
 WITH ours AS (
   SELECT oid, relname FROM pg_class
   WHERE relnamespace = {HERE} AND relkind IN ('r', 'p') AND relname IN :tables
 )
-SELECT format('trigger %s on %s', tgname, relname), pg_get_triggerdef(t.oid)
+SELECT format('trigger %s on %s', tgname, relname),
+  concat_ws(' ', pg_get_triggerdef(t.oid), nullif(tgenabled::text, 'O'))
 FROM pg_trigger t JOIN ours ON ours.oid = tgrelid WHERE NOT tgisinternal
 UNION ALL
 SELECT format('rule %s on %s', rulename, relname), pg_get_ruledef(r.oid)
@@ -47,7 +51,16 @@ FROM pg_constraint k JOIN ours ON ours.oid = conrelid WHERE contype = 'c'
 UNION ALL
 SELECT format('index %s on %s', c.relname, ours.relname), pg_get_indexdef(indexrelid)
 FROM pg_index JOIN ours ON ours.oid = indrelid JOIN pg_class c ON c.oid = indexrelid
-WHERE indexprs IS NOT NULL OR indpred IS NOT NULL
+WHERE indexprs IS NOT NULL OR indpred IS NOT NULL OR EXISTS (
+  SELECT FROM unnest(indclass) class JOIN pg_opclass o ON o.oid = class
+  WHERE opcnamespace <> 'pg_catalog'::regnamespace)
+UNION ALL
+SELECT format('type of %s.%s', relname, attname), format_type(atttypid, atttypmod)
+FROM pg_attribute JOIN ours ON ours.oid = attrelid JOIN pg_type y ON y.oid = atttypid
+WHERE attnum > 0 AND typnamespace <> 'pg_catalog'::regnamespace
+UNION ALL
+SELECT format('statistics %s on %s', stxname, relname), pg_get_statisticsobjdef(x.oid)
+FROM pg_statistic_ext x JOIN ours ON ours.oid = stxrelid WHERE stxexprs IS NOT NULL
 UNION ALL
 SELECT format('table %s inheriting from %s', inhrelid::regclass, relname), ''
 FROM pg_inherits JOIN ours ON ours.oid = inhparent

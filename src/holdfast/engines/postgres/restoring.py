@@ -37,7 +37,11 @@ WITH places AS (
     WHERE pronamespace IN (SELECT oid FROM places)
   UNION ALL SELECT 6, tableoid, oid FROM pg_type
     WHERE typtype IN ('d', 'e', 'r') AND typnamespace IN (SELECT oid FROM places)
-  UNION ALL SELECT 7, n.tableoid, n.oid FROM pg_namespace n JOIN places ON places.oid = n.oid
+  UNION ALL SELECT 7, tableoid, oid FROM pg_opfamily
+    WHERE opfnamespace IN (SELECT oid FROM places)
+  UNION ALL SELECT 8, tableoid, oid FROM pg_collation
+    WHERE collnamespace IN (SELECT oid FROM places)
+  UNION ALL SELECT 9, n.tableoid, n.oid FROM pg_namespace n JOIN places ON places.oid = n.oid
 )
 SELECT format('%s IF EXISTS %s', type, identity) FROM found, pg_identify_object(class, id, 0)
 WHERE NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = id AND deptype = 'e')
