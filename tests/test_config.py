@@ -119,7 +119,8 @@ def test_paths_taken(path: str) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"journal_size_limit": -1}, {"readers": 0}, {"checkpoint_bytes": 0}, {"unknown": 1},
+        {"journal_size_limit": -1}, {"readers": 0}, {"readers": 65}, {"checkpoint_bytes": 0},
+        {"unknown": 1},
         {"busy_timeout_seconds": float("nan")}, {"busy_timeout_seconds": -1},
         {"synchronous": "off"}, {"pool_timeout_seconds": 0},
     ],

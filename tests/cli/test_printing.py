@@ -151,3 +151,46 @@ def test_the_current_directory_is_the_last_place_for_extensions(
     with pytest.raises(InvalidArgumentError, match="is no Extension"):
         extensions.load(["mine:NOT_ONE"])
     assert sys.path == [*before, str(tmp_path)]
+
+
+#: Longer than a file's name may be.
+LONG = "n" * 300
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("backup", LONG),
+        ("restore", LONG),
+        ("tenant", "export", "acme", LONG),
+        ("tenant", "import", LONG),
+        ("rows", "put", LONG),
+        ("status",),
+        ("migrate",),
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_no_file_can_have_is_one_line(
+    command: tuple[str, ...], tmp_path: Path, call: Call
+) -> None:
+    url = f"sqlite:///{tmp_path / 'org.db'}"
+    if LONG in command:
+        call("migrate", "--url", url)
+    else:
+        url = f"sqlite:///{tmp_path / LONG}"
+    said = call(*command, "--url", url, code=1)
+    assert "File name too long" in said
+    assert said.count("\n") == 1
+
+
+def test_a_row_is_put_from_no_other_file(tmp_path: Path, call: Call) -> None:
+    """Binary, a directory: one line each."""
+    url, binary = f"sqlite:///{tmp_path / 'org.db'}", tmp_path / "binary"
+    call("migrate", "--url", url)
+    binary.write_bytes(bytes(range(256)))
+    for file in (binary, tmp_path):
+        assert call("rows", "put", str(file), "--url", url, code=1).count("\n") == 1
+
+
+def test_names_between_colons_are_no_pictures(call: Call) -> None:
+    assert "status:x:" in call("migrate", "--extension", "status:x:", code=1)

@@ -215,9 +215,10 @@ async def test_what_lies_in_the_place_of_sqlites_files_is_refused(
     path: Path, victim: Path, put: Callable[[Path, Path], None], ending: str
 ) -> None:
     put(beside(path, ending), victim)
-    with pytest.raises(PersistenceConnectionError, match=rf"{ending} is no regular file"):
+    with pytest.raises(PersistenceConnectionError, match=rf"{ending} is no regular file") as found:
         async with asyncio.timeout(20), at(path):
             pass
+    assert not found.value.is_retryable
     assert untouched(victim)
 
 
@@ -226,9 +227,10 @@ async def test_a_second_name_of_the_database_is_refused(path: Path, mode: str) -
     other = path.with_name("other.db")
     os.link(path, other)
     for name in (path, other):
-        with pytest.raises(PersistenceConnectionError, match=r"has 2 names .*hard links"):
+        with pytest.raises(PersistenceConnectionError, match=r"has 2 names .*hard links") as found:
             async with at(name, mode=mode):
                 pass
+        assert not found.value.is_retryable
     other.unlink()
     async with at(path, mode=mode) as backend:
         await backend.tasks.save(task("t"))

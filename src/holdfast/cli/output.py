@@ -35,11 +35,11 @@ __all__ = [
     "size",
 ]
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)  # one line is one error
+console = Console(highlight=False, emoji=False)
+errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)  # one line is one error
 
 #: For tables that a program reads, which would stumble over a broken line.
-_wide = Console(highlight=False, width=10_000)
+_wide = Console(highlight=False, emoji=False, width=10_000)
 
 _PASSWORD = "HOLDFAST_POSTGRES__PASSWORD"  # noqa: S105 - the name of the variable
 

@@ -92,8 +92,7 @@ def put(
     extension: Names = None,
 ) -> None:
     """Write a row as `rows show` prints it, corrected; refused if it still could not be read."""
-    text = sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8")
-    row = _parsed(text)
+    row = _parsed(_read(source))
 
     async def run() -> None:
         async with connected(url, load(extension)) as backend:
@@ -103,7 +102,16 @@ def put(
     say(f"{row.table}: written")
 
 
-def _parsed(text: str) -> RawRow:
+def _read(source: Path) -> bytes:
+    if str(source) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        raise InvalidArgumentError(f"{source}: {error.strerror}") from error
+
+
+def _parsed(text: bytes) -> RawRow:
     try:
         found = json_.loads(text)
         return RawRow(str(found["table"]), str(found["tenant"]), dict(found["columns"]))

@@ -104,9 +104,12 @@ class PersistenceConfig(Config):
     def missing_file(self) -> Path | None:
         """The file that connecting would make a database of; ``None`` if it makes none."""
         path = self.sqlite.path
-        if self.backend != "sqlite" or path == ":memory:" or Path(path).exists():
+        if self.backend != "sqlite" or path == ":memory:":
             return None
-        return Path(path)
+        try:
+            return None if Path(path).exists() else Path(path)
+        except OSError:  # no name that a file can have: connecting says so
+            return None
 
     @classmethod
     def _build(cls, data: dict[str, Any]) -> Self:

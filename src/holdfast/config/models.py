@@ -152,7 +152,7 @@ class SQLiteConfig(EngineConfig):
     busy_timeout_seconds: float = Field(default=5.0, ge=0)
     """How long to wait while another process writes."""
 
-    readers: int = Field(default=2, ge=1)
+    readers: int = Field(default=2, ge=1, le=64)
     """Threads that read, each with its own connection."""
 
     checkpoint_bytes: int = Field(default=16 * _MIB, gt=0)

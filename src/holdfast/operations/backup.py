@@ -44,7 +44,10 @@ class Backup(BaseModel):
 async def make(
     engine: Engine, chains: Sequence[Chain], tables: Sequence[Table], target: Path
 ) -> Backup:
-    _refuse(target)
+    try:
+        _refuse(target)
+    except OSError as error:  # its name is too long, say
+        raise BackupError(f"{target}: {error.strerror}") from error
     if not any([await current(engine, chain) for chain in chains]):
         raise BackupError(
             "the database has no tables of Holdfast: look at the URL, or make them with "
@@ -81,9 +84,9 @@ async def verify(source: Path, engine: str | None = None) -> Backup:
 
     Or, with ``engine``, if the backup is one of another engine.
     """
-    if not await asyncio.to_thread(source.is_file):
-        raise BackupError(f"{source} does not exist")
     try:
+        if not await asyncio.to_thread(source.is_file):
+            raise BackupError(f"{source} does not exist")
         found = Backup.model_validate_json(manifest_of(source).read_bytes())
         size, digest = await asyncio.to_thread(_digest, source)
     except OSError as error:

@@ -51,7 +51,8 @@ class Database:
             return
         if os.name == "posix" and re.match(r"[A-Za-z]:[\\/]|\\\\", self.config.path):
             raise PersistenceConnectionError(
-                f"{self.config.path} is a path of Windows, and this is another system"
+                f"{self.config.path} is a path of Windows, and this is another system",
+                is_retryable=False,
             )
         try:
             # SQLite keeps the log beside the file that a link leads to, and so do its locks.
@@ -59,7 +60,8 @@ class Database:
             there = self.path.parent.is_dir()
         except (OSError, RuntimeError) as error:  # a link that leads to itself
             raise PersistenceConnectionError(
-                f"the database file cannot be reached: {self._named}: {error}"
+                f"the database file cannot be reached: {self._named}: {error}",
+                is_retryable=False,
             ) from error
         if not there:
             raise PersistenceConnectionError(
@@ -82,7 +84,8 @@ class Database:
             make_empty(self.path)
         elif not self.path.exists():
             raise PersistenceConnectionError(
-                f"there is no database {self.path}, and with mode={self.config.mode} none is made"
+                f"there is no database {self.path}, and with mode={self.config.mode} none is made",
+                is_retryable=False,
             )
         self._had_log = beside(self.path, "-wal").exists()
 
@@ -238,7 +241,8 @@ class Database:
         if encoding != "UTF-8":
             raise PersistenceConnectionError(
                 f"{self.path} is encoded in {encoding}, in which keys have another order: move "
-                "what is in it into a new database, such as with sqlite3's .dump"
+                "what is in it into a new database, such as with sqlite3's .dump",
+                is_retryable=False,
             )
 
 

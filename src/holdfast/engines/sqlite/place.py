@@ -36,26 +36,33 @@ def check_names(path: Path, *, read_only: bool) -> None:
                 raise PersistenceConnectionError(
                     f"{beside(path, ending)} is no regular file with one name: "
                     "SQLite's log would be kept elsewhere. Find out who put it there, and "
-                    "remove it"
+                    "remove it",
+                    is_retryable=False,
                 )
     try:
         found = path.stat()
-    except OSError:  # there is none
+    except FileNotFoundError:
         return
+    except OSError as error:  # its name is too long, say
+        raise PersistenceConnectionError(
+            f"the database file cannot be reached: {path}: {error.strerror}", is_retryable=False
+        ) from error
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-        raise PersistenceConnectionError(f"{path} is no regular file")
+        raise PersistenceConnectionError(f"{path} is no regular file", is_retryable=False)
     if read_only or not stat.S_ISREG(found.st_mode):
         return
     if found.st_nlink > 1:
         raise PersistenceConnectionError(
             f"{path} has {found.st_nlink} names (hard links): a process that opens it by "
             "another one keeps another log, and both together corrupt it. Remove the other "
-            "names (find them with `find -samefile`), or copy the file and use the copy"
+            "names (find them with `find -samefile`), or copy the file and use the copy",
+            is_retryable=False,
         )
     if any(point == str(path) for point, _ in _mounts()):
         raise PersistenceConnectionError(
             f"{path} is mounted by itself, so its log would be kept beside the mount and "
-            "not beside the file, and lost with it: mount the directory instead"
+            "not beside the file, and lost with it: mount the directory instead",
+            is_retryable=False,
         )
 
 
