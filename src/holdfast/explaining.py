@@ -38,8 +38,11 @@ def malformed(
 def insist_on_texts(
     table: Table, names: Sequence[str], values: Sequence[Any], key: tuple[object, ...]
 ) -> None:
-    """Refuse a row without an entity, in whose columns of text is something else."""
-    for name, value in zip(names, values, strict=True):
+    """Refuse a row without an entity, in whose columns of text is something else.
+
+    ``values`` begin with those of ``names``: a row that travelled in company says more behind them.
+    """
+    for name, value in zip(names, values, strict=False):
         if not isinstance(value, str):
             why = f"{name}: is not text in UTF-8"
             raise MalformedRowError(

@@ -66,6 +66,8 @@ ENTITIES = [
     kind.__class_getitem__(User) if kind is VersionSnapshot else kind
     for kind in sorted(set(_below(Entity)), key=lambda kind: kind.__name__)
     if kind.__module__.startswith("holdfast.") and kind.model_fields
+    # Nor those that the kit makes of them, if it was used already.
+    if not kind.__module__.startswith("holdfast.testing")
     # Neither a generic with its parameter nor what several entities have in common.
     if "[" not in kind.__name__ and not kind.__name__.startswith("_")
 ]

@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    ValidatorFunctionWrapHandler,
 )
 from pydantic_core import CoreSchema, core_schema
 
@@ -47,15 +48,17 @@ class Entity(BaseModel):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         # Looking at an instance of a subclass again, Pydantic would make this class of it.
-        def whole(value: Any) -> Any:
+        def whole(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
             kind = type(value)
             if kind is dict or kind is cls or not isinstance(value, cls):
-                return value
+                return validate(value)
             if lost := further_fields(cls, value):
                 raise FurtherFieldsError(cls, kind, lost)
-            return value
+            return validate(value)
 
-        return core_schema.no_info_before_validator_function(whole, handler(source))
+        # Of the kinds of wrapping only this one keeps Pydantic from validating what is within
+        # another entity twice.
+        return core_schema.no_info_wrap_validator_function(whole, handler(source))
 
 
 def new_id() -> str:

@@ -36,7 +36,7 @@ def alone(*, wait: bool = True) -> Iterator[None]:
     Alembic has one ``op`` for all: a second run would send its statements to the first one's
     database.
     """
-    while not _RUNNING.acquire(blocking=wait and not in_greenlet()):
+    while not _RUNNING.acquire(blocking=wait and not _in_greenlet()):
         if not wait:
             raise MigrationError("this process is migrating a database: try again when it has")
         await_only(asyncio.sleep(_PAUSE))
@@ -44,6 +44,13 @@ def alone(*, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         _RUNNING.release()
+
+
+def _in_greenlet() -> bool:
+    try:
+        return in_greenlet()
+    except ImportError:  # greenlet comes with PostgreSQL's extra, and nothing runs in one without
+        return False
 
 
 @dataclass(frozen=True, slots=True)
