@@ -17,3 +17,15 @@ async def test_many_at_once_share_commits(backend: PersistenceBackend) -> None:
     found = await asyncio.gather(*(backend.tasks.get(f"t{n}") for n in range(250)))
     assert [one.id if one else None for one in found] == [f"t{n}" for n in range(200)] + [None] * 50
     assert backend.stats().reads.batches < 50
+
+
+async def test_rows_without_an_entity_are_read_together(backend: PersistenceBackend) -> None:
+    names = [f"n{n}" for n in range(20)]
+    for name in names:
+        await backend.settings.set("s", name, name, "2026-01-31")
+        await backend.custom_presets.save(name, name, "d", "c", "u")
+    settings = await asyncio.gather(*(backend.settings.get("s", name) for name in names))
+    assert [row and row[0] for row in settings] == names
+    presets = await asyncio.gather(*(backend.custom_presets.get(name) for name in names))
+    assert [row and row.config_json for row in presets] == names
+    assert backend.stats().reads.batches < 20
