@@ -28,4 +28,6 @@ async def test_rows_without_an_entity_are_read_together(backend: PersistenceBack
     assert [row and row[0] for row in settings] == names
     presets = await asyncio.gather(*(backend.custom_presets.get(name) for name in names))
     assert [row and row.config_json for row in presets] == names
-    assert backend.stats().reads.batches < 20
+    lists = await asyncio.gather(*(backend.custom_presets.list_all(limit=2) for _ in names))
+    assert {tuple(row.name for row in rows) for rows in lists} == {("n0", "n1")}
+    assert backend.stats().reads.batches < 30

@@ -61,7 +61,7 @@ _DELETE = delete_by("custom_presets.delete", custom_presets, ("name",))
 
 def _list_row(row: Row) -> PresetListRow:
     insist_on_texts(custom_presets, PresetListRow._fields, row, tuple(row[:1]))
-    return PresetListRow(*row)
+    return PresetListRow(*row[: len(PresetListRow._fields)])
 
 
 _LIST = Listing(
@@ -100,7 +100,7 @@ class _CustomPresets(Repository):
         if row is None:
             return None
         insist_on_texts(custom_presets, PresetRow._fields, row, (name,))
-        return PresetRow(*row)
+        return PresetRow(*row[: len(PresetRow._fields)])
 
     async def list_all(
         self, *, limit: int | None = None, after: PresetListRow | str | None = None
