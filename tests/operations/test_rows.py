@@ -94,6 +94,24 @@ async def test_what_a_list_cannot_read_is_found_in_tables_without_an_entity(
             assert len(await backend.settings.get_namespace("n")) == 2
 
 
+@pytest.mark.parametrize("key", ["CAST(x'ff61' AS TEXT)", "x'ff61'"])
+async def test_a_row_whose_key_is_no_text_is_moved(
+    sqlite_url: str, tmp_path: Path, key: str
+) -> None:
+    async with connected(create_backend(sqlite_url)) as backend:
+        for name in ("fine", "hurt"):
+            await backend.tasks.save(task(name))
+        await run_sql(backend, f"UPDATE tasks SET id = {key} WHERE id = 'hurt'")
+        (row,) = await found(backend)
+        assert row.key == (b"\xffa",)
+        assert (await backend.operations.read_row(row)).columns["id"] == "\udcffa"
+        await backend.operations.quarantine_row(row, tmp_path / "moved.jsonl")
+        assert await found(backend) == []
+        assert [one.id for one in await backend.tasks.list_tasks()] == ["fine"]
+        with pytest.raises(RecordNotFoundError):
+            await backend.operations.read_row(row)
+
+
 async def test_a_row_is_moved_into_a_file(hurt: PersistenceBackend, tmp_path: Path) -> None:
     target = tmp_path / "quarantine.jsonl"
     rows = await found(hurt, "acme")

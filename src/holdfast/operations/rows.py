@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Table, select
+from sqlalchemy import BigInteger, Column, ColumnElement, Table, cast, delete, or_, select
 from sqlalchemy.dialects import postgresql
 
 from holdfast import checks
@@ -28,7 +28,7 @@ from holdfast.explaining import insist_on_texts
 from holdfast.mapping import MAPPERS, Mapper
 from holdfast.operations import portable
 from holdfast.reading import MalformedRow, entities
-from holdfast.repositories.base import delete_by, where_equal
+from holdfast.repositories.base import parameter, where_equal
 from holdfast.schema.meta import TENANT
 from holdfast.schema.types import CodePointText, JsonText
 
@@ -126,8 +126,7 @@ async def quarantine(
 
     async def move(session: Session) -> RawRow:
         row = await _read(session, table, where.tenant, key)
-        delete = delete_by(f"{table.name}.quarantine", table, table.info["key"])
-        await session.execute(delete, (where.tenant, *key))
+        await session.execute(_delete_one(table), (where.tenant, *key))
         # Before the commit: a copy too many is harmless, one too few is not.
         await asyncio.to_thread(_append, target, row)
         return row
@@ -209,8 +208,9 @@ def _number(value: object, name: str) -> int:
         raise InvalidArgumentError(f"{name} must be an integer") from None
 
 
-def _text(value: object, name: str) -> str:
-    return checks.text(value, name)  # type: ignore[arg-type]
+def _text(value: object, name: str) -> str | bytes:
+    """A text of the key, or what SQLite holds in the place of one."""
+    return value if isinstance(value, bytes) else checks.text(value, name)  # type: ignore[arg-type]
 
 
 @cache
@@ -224,9 +224,26 @@ def _all_rows(table: Table, of_one: bool) -> Statement:
 
 @cache
 def _one_row(table: Table) -> Statement:
-    by = table.info["key"]
-    expression = select(*_columns(table)).where(*where_equal(table, by))
-    return Statement(f"{table.name}.read_row", expression, (TENANT, *by), table)
+    expression = select(*_columns(table)).where(*_is_it(table))
+    return Statement(f"{table.name}.read_row", expression, (TENANT, *table.info["key"]), table)
+
+
+@cache
+def _delete_one(table: Table) -> Statement:
+    expression = delete(table).where(*_is_it(table))
+    return Statement(f"{table.name}.quarantine", expression, (TENANT, *table.info["key"]), table)
+
+
+def _is_it(table: Table) -> list[ColumnElement[bool]]:
+    """The row with a key, also one of texts that are not UTF-8, which SQLite tells as bytes."""
+    found = where_equal(table, ())
+    for column in (table.c[name] for name in table.info["key"]):
+        given = parameter(column)
+        alike = column == given
+        if isinstance(column.type, CodePointText):
+            alike = or_(alike, column == cast(given, column.type))
+        found.append(alike)
+    return found
 
 
 @cache
