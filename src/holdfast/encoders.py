@@ -37,7 +37,11 @@ def encoder(column: Column[Any], entity: type[BaseModel]) -> Encoder | None:
     if isinstance(column.type, Timestamp):
         return lambda value: checks.instant(value, place)
     if isinstance(column.type, BigInteger):
-        return lambda value: checks.integer(value, place)
+        return lambda value: (
+            value
+            if type(value) is int and -(2**63) <= value < 2**63
+            else checks.integer(value, place)
+        )
     if annotation is UUID:
         return str
     if isinstance(column.type, Double):

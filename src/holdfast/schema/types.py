@@ -47,7 +47,9 @@ class Timestamp(TypeDecorator[datetime]):
 
 
 def _to_text(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="microseconds")
+    # Repositories have converted it already.
+    moment = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return moment.isoformat("T", "microseconds")
 
 
 class JsonText(TypeDecorator[str]):
