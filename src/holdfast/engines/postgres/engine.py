@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -261,7 +261,7 @@ class PostgresEngine(Handing, PostgresUpkeep):
         return await giving_way(lambda: self._run_sync(work, exclusive))
 
     async def _run_sync(self, work: Callable[[sqlalchemy.Connection], T], exclusive: bool) -> T:
-        config = self._config
+        config, schema = self._config, str(self._config.schema_name)
         engine = create_async_engine(
             "postgresql+asyncpg://",
             poolclass=NullPool,
@@ -270,21 +270,19 @@ class PostgresEngine(Handing, PostgresUpkeep):
             ),
         )
         try:
-            async with engine.connect() as connection:
-                if exclusive:
-                    await exclude_others(connection)
+            async with (
+                engine.connect() as connection,
+                exclude_others(connection, engine, schema) if exclusive else nullcontext(),
+            ):
                 # Revisions name tables without a schema. Of a session only where it is our own.
-                await connection.execute(
-                    sqlalchemy.select(sqlalchemy.func.set_config(
-                        "search_path", path_to(str(config.schema_name)), not exclusive
-                    ))
-                )  # fmt: skip
+                path = sqlalchemy.func.set_config("search_path", path_to(schema), not exclusive)
+                await connection.execute(sqlalchemy.select(path))
                 if exclusive:
                     await connection.commit()
                 result = await connection.run_sync(work)
                 await connection.commit()
                 # It may have made the tables, or given them to another role.
-                told = await connection.exec_driver_sql(CONFINED, (config.schema_name,))
+                told = await connection.exec_driver_sql(CONFINED, (schema,))
                 self._runner.name_tenants(bool(told.scalar()))
                 return result
         except SQLAlchemyError as error:
