@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import Connection
@@ -13,6 +14,7 @@ from holdfast import BackupError, PersistenceBackend
 
 from ..changes.conftest import engine_of
 from ..conformance.test_work import task
+from ..conftest import run_sql
 from .test_backup import connected, empty_url, programs
 
 __all__ = ["empty_url", "programs"]
@@ -212,3 +214,23 @@ async def test_an_applications_own_objects_are_restored(
         assert await restored.operations.restore(tmp_path / "org.backup") == made
         assert await restored.recorded_tables() == ["tasks", "users"]
         assert await engine_of(restored).count(["mine"]) == {"mine": 0}
+
+
+@pytest.mark.parametrize("schema", ["t", "users", "q\"x'\\y", "Mixed é"])
+async def test_a_backup_goes_into_a_schema_of_its_own(
+    schema: str, postgres_url: str, empty_postgres_url: str, tmp_path: Path
+) -> None:
+    """Whose name may be a part of other names; it is there, since `connect` wants it."""
+    quoted = '"' + schema.replace('"', '""') + '"'
+    urls = [f"{url}?schema={quote(schema, safe='')}" for url in (postgres_url, empty_postgres_url)]
+    for url in (postgres_url, empty_postgres_url):
+        await run_sql(url, f"CREATE SCHEMA {quoted}")
+    async with connected(urls[0]) as backend:
+        await backend.migrate()
+        await backend.record_changes(backend.settings)
+        await backend.tasks.save(task("t"))
+        made = await backend.operations.backup(tmp_path / "org.backup")
+    async with connected(urls[1]) as restored:
+        assert await restored.operations.restore(tmp_path / "org.backup") == made
+        assert await restored.schema_drift() == []
+        assert await restored.tasks.get("t") == task("t")

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from holdfast.migrations.chain import Chain
 from holdfast.schema import policies, recorders
-from holdfast.schema.attached import EVENT_TRIGGER, FUNCTION, attached
+from holdfast.schema.attached import EVENT_TRIGGER, FUNCTION, attached, schemas_of
 from holdfast.schema.recording import FORMER
 
 __all__ = ["foreign"]
@@ -32,7 +32,8 @@ def foreign(connection: Connection, reference: Connection, chains: Sequence[Chai
     names = sorted(
         {name for chain in chains for name in (*chain.metadata.tables, chain.version_table)}
     )
-    found = attached(connection, names)
+    schemas = schemas_of(connection) | schemas_of(reference)
+    found = attached(connection, names, schemas)
     recorded = recorders.on(connection)
     tables = [table for chain in chains for table in chain.metadata.tables.values()]
     for chain in chains:
@@ -42,10 +43,10 @@ def foreign(connection: Connection, reference: Connection, chains: Sequence[Chai
     for table in tables:
         if table.name in recorded:
             recorders.start(reference, table)
-    made = [attached(reference, names)]
+    made = [attached(reference, names, schemas)]
     for form in FORMER if recorded else ():
         recorders.renew(reference, tables, form)
-        made.append(attached(reference, names))
+        made.append(attached(reference, names, schemas))
     expected: dict[str, set[str]] = defaultdict(set)
     for name, definition in (item for each in made for item in each.items()):
         # The reference may be in the same database, which event triggers belong to; none is ours.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, text
 
 from holdfast.schema.functions import HERE
 
-__all__ = ["EVENT_TRIGGER", "FUNCTION", "attached"]
+__all__ = ["EVENT_TRIGGER", "FUNCTION", "attached", "schemas_of"]
 
 #: What the names of functions begin with: of all in the schema, whatever calls them.
 FUNCTION = "function "
@@ -78,19 +79,28 @@ _LOOKS = {
     dialect: text(sql).bindparams(bindparam("tables", expanding=True))
     for dialect, sql in (("sqlite", _ON_SQLITE), ("postgresql", _ON_POSTGRES))
 }
+
+
 _SCHEMAS = {"sqlite": "SELECT NULL", "postgresql": "SELECT current_schema()"}
 
 
-def attached(connection: Connection, tables: Sequence[str]) -> Mapping[str, str]:
-    """Definitions by kind and name, such as ``trigger t on users``, without the schema's name."""
+def schemas_of(connection: Connection) -> set[str]:
+    """The one that a connection works in; none on SQLite."""
+    found = connection.scalar(text(_SCHEMAS[connection.dialect.name]))
+    return set() if found is None else {str(found)}
+
+
+def attached(
+    connection: Connection, tables: Sequence[str], schemas: Collection[str]
+) -> Mapping[str, str]:
+    """Definitions by kind and name, as ``trigger t on users``, with ``?`` for these schemas."""
     rows = connection.execute(_LOOKS[connection.dialect.name], {"tables": tables}).all()
-    # Some definitions name their schema, with and without quotes.
-    schema = connection.scalar(text(_SCHEMAS[connection.dialect.name]))
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    # Where they qualify a name, with and without quotes: a table may have the name of a schema.
+    names = [re.escape(name) for each in schemas for name in (quote(each), each)]
+    qualifying = re.compile(rf"(?<![\w$\"])(?:{'|'.join(names)})\." if names else "(?!)")
 
     def normal(definition: str) -> str:
-        if schema is None:
-            return definition
-        quoted = connection.dialect.identifier_preparer.quote_identifier(schema)
-        return definition.replace(quoted, schema).replace(schema, "?")
+        return qualifying.sub("?.", definition)
 
     return {normal(name): normal(definition) for name, definition in rows}

@@ -9,6 +9,7 @@ import shutil
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import asyncpg
@@ -55,10 +56,23 @@ async def load(config: PostgresConfig, connection: asyncpg.Connection[Any], sour
             "the database is not empty: restore into a new one (createdb), then let the "
             "application use that"
         )
-    await _run(
-        config, connection, program, "--exit-on-error", "--single-transaction", "--no-owner",
-        "--no-privileges", _named(config.database), _place(source),
-    )  # fmt: skip
+    with TemporaryDirectory() as folder:
+        contents = Path(folder) / "contents"
+        await _run(config, connection, program, "--list", f"--file={contents}", _place(source))
+        contents.write_bytes(_without_schema(contents.read_bytes(), str(config.schema_name)))
+        await _run(
+            config, connection, program, "--exit-on-error", "--single-transaction", "--no-owner",
+            "--no-privileges", f"--use-list={contents}", _named(config.database), _place(source),
+        )  # fmt: skip
+
+
+def _without_schema(contents: bytes, schema: str) -> bytes:
+    """A list of `pg_restore` without the line that makes a schema, which is there already.
+
+    Such as ``6; 2615 16385 SCHEMA - holdfast postgres``, with blanks for line ends in the name.
+    """
+    name = re.escape(re.sub("[\r\n]", " ", schema).encode())
+    return re.sub(rb"(?m)^\d+; \d+ \d+ SCHEMA - " + name + rb" .*\n", b"", contents)
 
 
 async def count(
