@@ -146,6 +146,7 @@ async def test_an_export_is_of_one_moment(
             await go_on.wait()
         await sleep(seconds)
 
+    monkeypatch.setattr("holdfast.operations.exports._TURN", 0.0)  # others get a turn at each row
     monkeypatch.setattr("holdfast.operations.exports.asyncio.sleep", wait)
     export = asyncio.create_task(backend.operations.export_tenant(backend.tenant, tmp_path / "e"))
     await begun.wait()
