@@ -80,7 +80,9 @@ def test_every_repository_is_in_the_catalogue() -> None:
 def test_every_table_belongs_to_a_repository() -> None:
     from holdfast.repositories.base import Repository
 
-    tables = {kind.table.name for kind in _subclasses(Repository) if hasattr(kind, "table")}
+    # Other tests make some of their own.
+    kinds = [k for k in _subclasses(Repository) if k.__module__.startswith("holdfast.")]
+    tables = {kind.table.name for kind in kinds if hasattr(kind, "table")}
     assert metadata.tables.keys() - tables == OF_OTHERS
 
 

@@ -240,6 +240,8 @@ class Pool:
         try:
             connection = await self._new()
         except PersistenceConnectionError as error:
+            if self._loop.is_closed():  # the application has left it: no caller is waiting
+                return
             if instead_of is not None and instead_of.retire_at:
                 instead_of.retire_at = self._loop.time() + _AGAIN_SECONDS
             self._fail(error)
