@@ -54,6 +54,7 @@ async def waiting(backend: PersistenceBackend) -> dict[str, str]:
     return found
 
 
+@pytest.mark.owner
 class TestWaiting:
     async def test_it_is_marked_with_one_that_is_missing(self, backend: PersistenceBackend) -> None:
         await save(backend, done("b"), task("t", dependencies=("c", "b", "a")), task("plain"))
@@ -326,6 +327,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.owner
 class TestUnreadable:
     @pytest.mark.parametrize("kind", DAMAGE)
     async def test_it_stays_as_it_is_and_stops_nobody(

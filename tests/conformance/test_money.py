@@ -265,6 +265,7 @@ async def test_a_budget_is_spent(backend: PersistenceBackend) -> None:
         assert await tx.cost_records.aggregate() == 100.0
 
 
+@pytest.mark.owner
 async def test_totals_go_on_where_other_code_adds(backend: PersistenceBackend) -> None:
     """What was there before, and what code adds that knows the float alone, is in the total."""
     increment = backend.project_cost_aggregates.increment
@@ -282,6 +283,7 @@ async def test_totals_go_on_where_other_code_adds(backend: PersistenceBackend) -
         await increment("p", 0.0, 0, 0)
 
 
+@pytest.mark.owner
 async def test_an_amount_that_is_none_is_named(backend: PersistenceBackend) -> None:
     await backend.cost_records.save(spent(1.0))
     damage = "'Infinity'" if backend.backend_name == "postgres" else "'a lot'"

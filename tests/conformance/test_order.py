@@ -120,6 +120,7 @@ async def test_the_time_counts_first(backend: PersistenceBackend) -> None:
     assert list(await backend.messages.get_history("c")) == expected
 
 
+@pytest.mark.owner
 async def test_records_from_before_keep_their_order(backend: PersistenceBackend) -> None:
     """Those that were there, or are written by code that does not know of the order: by key."""
     for subject, listed in HISTORIES:
@@ -169,6 +170,7 @@ async def test_the_order_outlives_an_export(backend: PersistenceBackend, tmp_pat
                 assert await history.listed_in(copy, limit=None) == expected, subject
 
 
+@pytest.mark.owner
 async def test_old_rows_go_in_batches_of_one_time(backend: PersistenceBackend) -> None:
     """The ranges in which rows are deleted go by the same index."""
     sent = [message(number, NOW) for number in range(2_500)]
@@ -179,6 +181,7 @@ async def test_old_rows_go_in_batches_of_one_time(backend: PersistenceBackend) -
     assert len(await backend.messages.get_history("c")) == 1
 
 
+@pytest.mark.owner
 async def test_what_is_saved_again_keeps_its_place(url: str, tmp_path: Path) -> None:
     """In a table of an application's own, whose rows are replaced."""
     table = store_table(
