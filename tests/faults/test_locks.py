@@ -206,7 +206,7 @@ async def test_row_28_a_sqlite_that_loses_rows_at_checkpoints(
     if FULL:
         bare = await _rounds(shims, template, tmp_path, "bare", 40, seconds)
     with monkeypatch.context() as context:
-        context.setattr(files, "_file_system", lambda _: "nfs4")
+        context.setattr(files, "file_system", lambda _: "nfs4")
         backend = create_backend(f"sqlite:///{tmp_path}/far.db")
         with pytest.raises(PersistenceConnectionError, match="network file system"):
             await backend.connect()
