@@ -298,14 +298,14 @@ async def test_the_password_is_in_no_argument(
     folder = tmp_path / "bin"
     folder.mkdir()
     real = find_programs(None).folder
-    _program(folder, "pg_dump", f'echo "$@" >> {tmp_path}/said; exec {real / "pg_dump"} "$@"')
+    said = tmp_path / "said"
+    _program(folder, "pg_dump", f'echo "$@" >> "{said}"; exec "{real / "pg_dump"}" "$@"')
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     url = postgres_url.replace("postgres@", "postgres:hunter2canary@")
     async with connected(url) as backend:
         await backend.operations.backup(tmp_path / "org.backup")
-    said = (tmp_path / "said").read_text()
-    assert "--snapshot=" in said
-    assert "canary" not in said
+    assert "--snapshot=" in said.read_text()
+    assert "canary" not in said.read_text()
 
 
 async def test_a_program_that_is_missing_or_too_old_is_named(
