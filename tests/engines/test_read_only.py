@@ -274,7 +274,8 @@ async def read_until_told(path: Path, mode: str) -> None:
     backend: Any = create_backend(f"sqlite:///{path}?mode={mode}")
     await backend.connect()
     await backend.tasks.get("t")
-    backend._core.engine._database.opened._log = Path(__file__)  # as if there were a log by now
+    # As if there were a log by now.
+    backend._core.engine._database.opened._log_path = Path(__file__)
     assert not await backend.health_check()
     try:
         await backend.tasks.get("t")

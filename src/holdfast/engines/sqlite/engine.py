@@ -168,8 +168,8 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
         with self._gate:
             thread, give_back = await self._streamer()
             try:
-                check = self._database.check_opened
-                pieces = stream_on(thread, self._compile(statement), statement, arguments, check)
+                compiled = self._compile(statement)
+                pieces = stream_on(thread, compiled, statement, arguments, self._database)
                 async with aclosing(pieces):  # type: ignore[type-var]
                     async for rows in pieces:
                         yield rows
@@ -220,7 +220,7 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
             self._writer_thread,
             self._writer,
             self._compile,
-            self._database.check_opened,
+            self._database,
             lambda: self._give_turn(turn),
         )
         await begin_on(link, self._owned)
@@ -245,7 +245,7 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[TransactionScope]:
         thread, give_back = await self._streamer()
-        link = SnapshotLink(thread, self._compile, self._database.check_opened, give_back)
+        link = SnapshotLink(thread, self._compile, self._database, give_back)
         await begin_on(link, self._owned)
         async with transaction_on(link, self._owned) as session:
             yield session

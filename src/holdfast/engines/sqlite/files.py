@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from holdfast.config import SQLiteConfig
+from holdfast.engines.sqlite.errors import is_broken
 from holdfast.engines.sqlite.opened import OpenedFiles
 from holdfast.engines.sqlite.place import check_names, file_system, is_network
 from holdfast.engines.sqlite.plain import PRIVATE, beside, make_empty
@@ -91,7 +92,10 @@ class Database:
 
     def discard(self) -> None:
         """After the connections were closed: forget a database in memory, leave nothing behind."""
-        self._opened, is_fixed, self.is_fixed = None, self.is_fixed, False
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+        is_fixed, self.is_fixed = self.is_fixed, False
         if self.in_memory:
             shutil.rmtree(self.path.parent, ignore_errors=True)
             atexit.unregister(self.discard)
@@ -135,6 +139,11 @@ class Database:
     def check_opened(self) -> None:
         """Raise `DatabaseGoneError` unless the path leads to the file that is open."""
         self.opened.check()
+
+    def check_failed(self, error: BaseException) -> None:
+        """Raise `DatabaseGoneError` if a statement may have failed for what is not there now."""
+        if is_broken(error) and self._opened is not None:
+            self._opened.check_all()
 
     def check_writable(self) -> None:
         if self.read_only:
@@ -224,15 +233,18 @@ class Database:
             files = OpenedFiles(self._named, self.path, has_log=has_log, is_fixed=self.is_fixed)
             if before not in (files.file, None):
                 raise DatabaseGoneError(f"{self.path} was replaced while it was being opened")
-            self._opened = opened or files
+            if opened is None:
+                self._opened = files
+                files.watch()
         except UnicodeDecodeError as error:
             # The schema is damaged, and the driver cannot decode the message that quotes it.
             connection.close()
             damaged = sqlite3.DatabaseError("malformed database schema")
             damaged.sqlite_errorname = "SQLITE_CORRUPT"
             raise damaged from error
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            self.check_failed(error)
             raise
         return connection
 

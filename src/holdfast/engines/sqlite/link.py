@@ -10,6 +10,7 @@ from typing import Any
 from holdfast.engines.base import CHUNK, Row, Statement
 from holdfast.engines.compiler import CompiledStatement, Compiler
 from holdfast.engines.sqlite.errors import translate
+from holdfast.engines.sqlite.files import Database
 from holdfast.engines.sqlite.rows import Pieces, run
 from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.sqlite.writer import Writer
@@ -26,19 +27,19 @@ _NOTHING_OPEN = (PersistenceConnectionError, sqlite3.Error, MemoryError)
 class _ThreadLink:
     """What both links do alike; see `holdfast.engines.transactions.Link`.
 
-    ``check`` raises when the file is not the one that was opened: before each statement.
+    Before each statement it looks whether the file is the one that was opened.
     """
 
     def __init__(
         self,
         thread: ConnectionThread,
         compiler: Compiler,
-        check: Callable[[], None],
+        database: Database,
         release: Callable[[], None],
     ) -> None:
         self._thread = thread
         self._compile = compiler
-        self._check = check
+        self._database = database
         self.release = release
         self._run = run
 
@@ -46,8 +47,12 @@ class _ThreadLink:
         compiled = self._compile(statement)
 
         def checked(connection: sqlite3.Connection) -> Any:
-            self._check()
-            return self._run(connection, compiled, kind, arguments)
+            self._database.check_opened()
+            try:
+                return self._run(connection, compiled, kind, arguments)
+            except sqlite3.Error as error:
+                self._database.check_failed(error)
+                raise
 
         try:
             return await self._thread.run(checked)
@@ -67,7 +72,7 @@ class _ThreadLink:
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> AsyncIterator[Sequence[Row]]:
         compiled = self._compile(statement)
-        return stream_on(self._thread, compiled, statement, arguments, self._check)
+        return stream_on(self._thread, compiled, statement, arguments, self._database)
 
 
 class WriterLink(_ThreadLink):
@@ -80,10 +85,10 @@ class WriterLink(_ThreadLink):
         thread: ConnectionThread,
         writer: Writer,
         compiler: Compiler,
-        check: Callable[[], None],
+        database: Database,
         release: Callable[[], None],
     ) -> None:
-        super().__init__(thread, compiler, check, release)
+        super().__init__(thread, compiler, database, release)
         self._writer = writer
         self._run = writer.run
 
@@ -126,14 +131,18 @@ async def stream_on(
     compiled: CompiledStatement,
     statement: Statement,
     arguments: tuple[Any, ...],
-    check: Callable[[], None],
+    database: Database,
 ) -> AsyncIterator[Sequence[Row]]:
     """Rows in pieces; between two pieces the thread is free for others."""
     pieces = Pieces(compiled, arguments)
 
     def more(connection: sqlite3.Connection) -> Sequence[Row]:
-        check()
-        return pieces.more(connection)
+        database.check_opened()
+        try:
+            return pieces.more(connection)
+        except sqlite3.Error as error:
+            database.check_failed(error)
+            raise
 
     try:
         while rows := await thread.run(more):

@@ -1,4 +1,4 @@
-"""The write-ahead log as it lies on the disk (sqlite.org/walformat.html), and whose it is.
+"""The write-ahead log as it lies on the disk, and whose it is.
 
 SQLite plays any log that it finds into the database beside it, for a log does not say which one it
 belongs to. It can still be told. The database changes only when the log is moved into it, so its
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -17,14 +16,10 @@ from typing import NamedTuple
 
 from holdfast.engines.sqlite.opened import Header, OpenedFiles, read_header
 from holdfast.engines.sqlite.plain import beside, open_plain
+from holdfast.engines.sqlite.walformat import FRAME_BYTES, HEAD
 
-__all__ = ["HEAD", "Log", "Pair"]
+__all__ = ["Log", "Pair"]
 
-#: Magic, version, page size, number of the checkpoint, two salts, two checksums. Written and
-#: synced alone when the log begins anew.
-HEAD = struct.Struct(">6I2I")
-#: Before each page: its number, and what SQLite needs to see that it is whole.
-_FRAME_BYTES = 24
 _FIRST_PAGE = (1).to_bytes(4)
 
 
@@ -63,19 +58,6 @@ class Log:
         with suppress(OSError), os.fdopen(open_plain(self.path, os.O_RDONLY), "rb") as log:
             return log.read(HEAD.size)
         return b""
-
-    @staticmethod
-    def is_sound(head: bytes) -> bool:
-        """Whether SQLite reads on behind this head."""
-        if len(head) != HEAD.size:
-            return False
-        *checked, first, second = HEAD.unpack(head)
-        words = struct.unpack(">6I" if checked[0] & 1 else "<6I", head[:24])
-        sums = [0, 0]
-        for even, odd in zip(words[::2], words[1::2], strict=True):
-            sums[0] = (sums[0] + even + sums[1]) % (1 << 32)
-            sums[1] = (sums[1] + odd + sums[0]) % (1 << 32)
-        return sums == [first, second]
 
     def stranger(self, pair: Pair | None, recovered: Callable[[], int | None]) -> str | None:
         """Return why the log cannot be this database's; ``None`` if it can.
@@ -136,9 +118,9 @@ class Log:
     def _headers(self, pages: int) -> Iterator[Header]:
         """Of each first page among so many pages of the log, in order."""
         with suppress(OSError), os.fdopen(open_plain(self.path, os.O_RDONLY), "rb") as log:
-            size = _FRAME_BYTES + HEAD.unpack(log.read(HEAD.size))[2]
+            size = FRAME_BYTES + HEAD.unpack(log.read(HEAD.size))[2]
             for number in range(pages):
                 at = HEAD.size + number * size
-                frame = os.pread(log.fileno(), _FRAME_BYTES + Header.SIZE, at)
+                frame = os.pread(log.fileno(), FRAME_BYTES + Header.SIZE, at)
                 if frame.startswith(_FIRST_PAGE):
-                    yield Header(frame[_FRAME_BYTES:])
+                    yield Header(frame[FRAME_BYTES:])

@@ -14,34 +14,23 @@ import contextlib
 import os
 import sqlite3
 import struct
-import threading
 import zlib
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
-from holdfast.engines.sqlite.log import HEAD, Log, Pair
+from holdfast.engines.sqlite.log import Log, Pair
 from holdfast.engines.sqlite.opened import Header, OpenedFiles, read_header
+from holdfast.engines.sqlite.openlog import INDEXES
 from holdfast.engines.sqlite.plain import beside, is_plain, open_plain
+from holdfast.engines.sqlite.walformat import HEAD, TWICE, Position, is_sound, position
 from holdfast.errors import DatabaseCorruptError
 
 __all__ = ["HighWaterMark"]
 
-#: The head of the log's index, which lies there twice, in the machine's byte order (walformat.html,
-#: 2.1): whether it is valid, how many pages are committed, and the salts of the log.
-_HEAD = struct.Struct("=12xB3xI12x8s8x")
-_TWICE = 2 * _HEAD.size
 _MAGIC = b"holdfast high-water mark 2\n"
 #: Before a checksum, which is the end.
 _PAIR = struct.Struct("=4Q100s")
-_BYTES = len(_MAGIC) + _TWICE + _PAIR.size + 4
-
-
-class _Position(NamedTuple):
-    is_valid: int
-    pages: int
-    #: Others whenever the log begins anew, which it does when all of it is in the database.
-    salts: bytes
+_BYTES = len(_MAGIC) + TWICE + _PAIR.size + 4
 
 
 class HighWaterMark:
@@ -55,7 +44,7 @@ class HighWaterMark:
         self._path = beside(database, "-mark")
         # Windows does not let a file be removed that somebody else has open.
         self._kept = kept and os.name == "posix"
-        self._files: tuple[int, int] | None = None
+        self._file: int | None = None
         self._pair: tuple[bytes, Pair, bytes] | None = None
 
     def check(self) -> None:
@@ -90,15 +79,15 @@ class HighWaterMark:
         marked, head = self._read(), self._log.head()
         if marked is None or not head:
             return None
-        if not self._log.is_sound(head):
+        if not is_sound(head):
             return "its head is damaged, and all of it unreadable"
-        position, _ = marked
-        if head[16:24] != position.salts:
+        there, _ = marked
+        if head[16:24] != there.salts:
             return None
-        found = self._recovered(position.salts)
-        if found is None or found >= position.pages:
+        found = self._recovered(there.salts)
+        if found is None or found >= there.pages:
             return None
-        return f"it ends after {found} of {position.pages} acknowledged pages"
+        return f"it ends after {found} of {there.pages} acknowledged pages"
 
     def _stranger(self) -> str | None:
         """Why the log is another database's; ``None`` if it is not, as far as can be told."""
@@ -115,16 +104,15 @@ class HighWaterMark:
         if not self._kept:
             return
         with contextlib.suppress(OSError):
-            if self._files is not None and os.fstat(self._files[1]).st_nlink == 0:
+            if self._file is not None and os.fstat(self._file).st_nlink == 0:
                 self.reopen()  # somebody took it for one of an earlier log
-            if self._files is None:
-                self._files = (_INDEXES.open(self._index), self._open())
-            index, mark = self._files
-            head = os.pread(index, _TWICE, 0)
-            position = _position(head)
-            if position is not None:  # else another process commits at this moment
-                content = head + self._packed(position.salts, files)
-                os.pwrite(mark, _MAGIC + content + _checksum(content), 0)
+            if self._file is None:
+                self._file = self._open()
+            head = files.read_index()[:TWICE]
+            found = position(head)
+            if found is not None:  # else another process commits at this moment
+                content = head + self._packed(found.salts, files)
+                os.pwrite(self._file, _MAGIC + content + _checksum(content), 0)
 
     def _packed(self, salts: bytes, files: OpenedFiles) -> bytes:
         """What the mark says of the files, which the next commits say as well."""
@@ -153,10 +141,10 @@ class HighWaterMark:
 
     def reopen(self) -> None:
         """Open the files anew when they are needed: with a last connection the index is removed."""
-        if self._files is not None:
-            os.close(self._files[1])
-            self._files = None
-        _INDEXES.sweep()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        INDEXES.sweep()
 
     def close(self) -> None:
         """After the last connection of the engine; a log that was cleaned up needs no mark."""
@@ -180,7 +168,7 @@ class HighWaterMark:
                 # next meets the same error, and names it.
                 with contextlib.suppress(sqlite3.DatabaseError):
                     connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
-                found = _position(_INDEXES.read(self._index))
+                found = position(INDEXES.read(self._index))
         except (sqlite3.Error, OSError):
             return None
         if found is None or self._log.head()[16:24] != salts:  # it began anew meanwhile
@@ -190,7 +178,7 @@ class HighWaterMark:
         # SQLite does not look at a log that is nothing but its head.
         return 0 if self._log.size == HEAD.size else None
 
-    def _read(self) -> tuple[_Position, Pair] | None:
+    def _read(self) -> tuple[Position, Pair] | None:
         try:
             descriptor = open_plain(self._path, os.O_RDONLY)
         except OSError:
@@ -200,51 +188,11 @@ class HighWaterMark:
         content = found[len(_MAGIC) : -4]
         if len(found) != _BYTES or found != _MAGIC + content + _checksum(content):
             return None
-        position = _position(content[:_TWICE])
-        size, written_at, file, log_file, header = _PAIR.unpack(content[_TWICE:])
+        there = position(content[:TWICE])
+        size, written_at, file, log_file, header = _PAIR.unpack(content[TWICE:])
         pair = Pair(size, written_at, file, log_file, Header(header))
-        return None if position is None else (position, pair)
-
-
-def _position(heads: bytes) -> _Position | None:
-    """``None`` where the two copies differ, as they do while one is being written, or are none."""
-    if len(heads) != _TWICE or heads[: _HEAD.size] != heads[_HEAD.size :]:
-        return None
-    found = _Position(*_HEAD.unpack_from(heads))
-    return found if found.is_valid else None
+        return None if there is None else (there, pair)
 
 
 def _checksum(content: bytes) -> bytes:
     return zlib.crc32(content).to_bytes(4)
-
-
-class _Indexes:
-    """The indexes that this process has open.
-
-    SQLite's locks on an index are the process's, and go when any descriptor of it is closed. So
-    each is opened once, and closed when SQLite has removed it: nobody has it any more.
-    """
-
-    def __init__(self) -> None:
-        self._open: dict[tuple[int, int], int] = {}
-        self._lock = threading.Lock()
-
-    def open(self, path: Path) -> int:
-        with self._lock:
-            there = path.stat()
-            key = (there.st_dev, there.st_ino)
-            if key not in self._open:
-                self._open[key] = open_plain(path, os.O_RDONLY)
-            return self._open[key]
-
-    def read(self, path: Path) -> bytes:
-        return os.pread(self.open(path), _TWICE, 0)
-
-    def sweep(self) -> None:
-        with self._lock:
-            for key, descriptor in list(self._open.items()):
-                if os.fstat(descriptor).st_nlink == 0:
-                    os.close(self._open.pop(key))
-
-
-_INDEXES = _Indexes()

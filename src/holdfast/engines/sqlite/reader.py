@@ -27,6 +27,7 @@ def read_batch(
             value = run(connection, compiler(statement), request.kind, request.arguments)
             outcomes.append((value, None))
         except Exception as error:
+            database.check_failed(error)
             problem = translate(error, statement)
             problem.__cause__ = error
             outcomes.append((None, problem))
@@ -38,5 +39,4 @@ def read_batch(
 def check_files(connection: sqlite3.Connection, database: Database) -> None:
     """Raise unless the connection answers and every file is the one that was opened."""
     connection.execute("SELECT 1").fetchall()
-    database.opened.check_before()
-    database.opened.check_after()
+    database.opened.check_all()

@@ -18,7 +18,7 @@ from holdfast.engines.sqlite.files import Database
 from holdfast.engines.sqlite.mark import HighWaterMark
 from holdfast.engines.sqlite.rows import run
 from holdfast.engines.transactions import Kind
-from holdfast.errors import OutcomeUnknownError, PersistenceError
+from holdfast.errors import DatabaseGoneError, OutcomeUnknownError, PersistenceError
 
 __all__ = ["Outcome", "Writer", "insist"]
 
@@ -65,7 +65,7 @@ class Writer:
                     value = self._read(connection, compiled, call, call.read)
             except Exception as error:
                 self._doubt(error)
-                problem = _problem(error, call.statement)
+                problem = self._explain(error, call.statement)
                 outcomes.append((None, problem))
                 if self._distrusted or not connection.in_transaction:
                     self.rollback(connection)
@@ -81,7 +81,7 @@ class Writer:
             # A deferred constraint: somebody's, but SQLite does not say whose.
             return self._one_by_one(connection, calls, _problem(error, calls[0].statement))
         except (sqlite3.Error, MemoryError, PersistenceError) as error:
-            return [(None, _problem(error, None))] * len(calls)
+            return [(None, self._explain(error, None))] * len(calls)
         return outcomes
 
     def _read(
@@ -135,6 +135,13 @@ class Writer:
         if isinstance(error, sqlite3.Error):
             self._distrusted = is_broken(error)
 
+    def _explain(self, error: Exception, statement: Statement | None) -> PersistenceError:
+        try:
+            self._database.check_failed(error)
+        except DatabaseGoneError as gone:
+            return gone
+        return _problem(error, statement)
+
     def begin(self, connection: sqlite3.Connection) -> None:
         self._database.opened.check_before()
         deadline = time.monotonic() + self._patience
@@ -152,6 +159,12 @@ class Writer:
 
         Nothing was kept either, except with `OutcomeUnknownError` and `DatabaseGoneError`.
         """
+        files = self._database.opened
+        try:
+            files.check_log()
+        except PersistenceError:
+            self.rollback(connection)
+            raise
         try:
             # Only in rollback-journal mode can a reader be in the way here.
             insist(connection, "COMMIT", self._patience)
@@ -163,7 +176,6 @@ class Writer:
             raise
         if connection.in_transaction:  # pragma: no cover - SQLite has never done this
             raise sqlite3.OperationalError("COMMIT left the transaction open")
-        files = self._database.opened
         size = files.check_after()
         self._mark.put(files)
         self.commits += 1
@@ -196,7 +208,9 @@ class Writer:
     def repeat_checkpoint(self, connection: sqlite3.Connection) -> None:
         """What somebody was in the way of, once more; not within a transaction."""
         if self.checkpoints.overdue and not connection.in_transaction:
-            self._checkpoint(connection)
+            with contextlib.suppress(PersistenceError):  # which the next call meets as well
+                self._database.opened.check_log()
+                self._checkpoint(connection)
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         self._distrusted = not self.checkpoints.run(connection)
