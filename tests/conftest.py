@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,6 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     should be short, so that no worker waits for another."""
     sizes = Counter(item.path for item in items)
     items.sort(key=lambda item: (not _lacking(item), sizes[item.path]))
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are no garbage: none of the collections to come need look at them."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 
 from holdfast.config import PersistenceConfig
 from holdfast.testing import PostgresCluster, processes
+from holdfast.testing import cluster as cluster_module
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +147,36 @@ def test_a_directory_that_was_there_is_kept(tmp_path: Path) -> None:
     assert cluster.log.exists()
     with pytest.raises(ValueError, match="not empty"):
         PostgresCluster.create(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "folder", "room", "expected"),
+    [
+        ({}, "memory", 0, "memory"),
+        ({"fsync": "off"}, "memory", 0, "memory"),
+        ({"fsync": "on"}, "memory", 0, "disk"),
+        ({}, "memory", 2**62, "disk"),
+        ({}, "missing", 0, "disk"),
+    ],
+)
+def test_it_lies_in_memory_where_it_may(
+    settings: dict[str, str],
+    folder: str,
+    room: int,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("memory", "disk"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "disk"))
+    monkeypatch.setattr(cluster_module, "_MEMORY", tmp_path / folder)
+    monkeypatch.setattr(cluster_module, "_ROOM", room)
+    monkeypatch.setattr(PostgresCluster, "_initialise", lambda *_: None)
+    cluster = PostgresCluster.create(settings=settings)
+    assert cluster.directory.parent == tmp_path / expected
+    cluster.close()
+    assert not cluster.directory.exists()
 
 
 def test_a_setting_the_server_refuses_is_told_and_cleaned_up() -> None:

@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 __all__ = ["PostgresCluster"]
 
 #: Quick and small, but not durable. Whoever passes fsync=on gets PostgreSQL's durable defaults.
-_FAST = {"fsync": "off", "full_page_writes": "off"}
+_FAST = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    # Little of the log is kept: it may lie in memory.
+    "min_wal_size": "32MB",
+    "max_wal_size": "128MB",
+}
 _SMALL = {
     "max_connections": "100",
     "shared_buffers": "64MB",
@@ -45,6 +51,8 @@ _SMALL = {
     # Files in the data directory: a killed server leaves nothing in /dev/shm, which may be small.
     "dynamic_shared_memory_type": "mmap",
 }
+#: Where files cost the least, if there is such a place and it has room for several servers.
+_MEMORY, _ROOM = Path("/dev/shm"), 2 * 1024**3  # noqa: S108 - directories are made below it
 #: Decided at every start, on the command line.
 _OURS = ("listen_addresses", "port", "unix_socket_directories")
 _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -86,10 +94,11 @@ class PostgresCluster:
         """Initialise a cluster, not started yet; entering it as a context manager starts it.
 
         ``directory`` is removed in the end if it did not exist; one that did must be empty and is
-        kept. None makes a temporary one. ``settings`` go to postgresql.conf: by default they suit
-        tests (no fsync, little memory); with ``fsync=on`` acknowledged rows survive `kill` and
-        more. ``locale`` is one of the operating system; by default text sorts by code point
-        whatever the system has. ``version`` is a major version the wheel brings.
+        kept. None makes a temporary one: in memory, if the system has room for it there and the
+        server does not sync. ``settings`` go to postgresql.conf: by default they suit tests (no
+        fsync, little memory); with ``fsync=on`` acknowledged rows survive `kill` and more.
+        ``locale`` is one of the operating system; by default text sorts by code point whatever the
+        system has. ``version`` is a major version the wheel brings.
 
         As root, the server runs as the user ``pgserver``, which is created if missing, and
         parents of ``directory`` become passable (``o+x``) for it.
@@ -98,7 +107,8 @@ class PostgresCluster:
         for name in _OURS:
             if name in chosen:
                 raise ValueError(f"{name} is chosen by PostgresCluster")
-        cluster = cls._place(directory, processes.find_programs(version))
+        parent = None if _syncs(chosen) else _in_memory()
+        cluster = cls._place(directory, parent, processes.find_programs(version))
         try:
             cluster._initialise(chosen, locale)
         except BaseException:
@@ -107,10 +117,15 @@ class PostgresCluster:
         return cluster
 
     @classmethod
-    def _place(cls, directory: str | os.PathLike[str] | None, programs: processes.Programs) -> Self:
+    def _place(
+        cls,
+        directory: str | os.PathLike[str] | None,
+        parent: Path | None,
+        programs: processes.Programs,
+    ) -> Self:
         """One with directories of its own, and nothing in them."""
         if directory is None:
-            home, temporary = Path(tempfile.mkdtemp(prefix="holdfast-pg-")), True
+            home, temporary = Path(tempfile.mkdtemp(prefix="holdfast-pg-", dir=parent)), True
         else:
             home = Path(directory).absolute()
             temporary = not home.exists()
@@ -132,8 +147,7 @@ class PostgresCluster:
         else:
             options.append("--locale=C")
         self._programs.run("initdb", *options, "--pgdata", str(self.data))
-        durable = settings.get("fsync", "off").lower() in ("on", "true", "yes", "1")
-        chosen = (_SMALL if durable else _SMALL | _FAST) | settings
+        chosen = (_SMALL if _syncs(settings) else _SMALL | _FAST) | settings
         self._configure("postgresql.conf", chosen)
 
     def _configure(self, file_name: str, settings: Mapping[str, str]) -> None:
@@ -302,3 +316,16 @@ class PostgresCluster:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _syncs(settings: Mapping[str, str]) -> bool:
+    return settings.get("fsync", "off").lower() in ("on", "true", "yes", "1")
+
+
+def _in_memory() -> Path | None:
+    """The system's shared memory, if this process may and should write there."""
+    try:
+        fits = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _ROOM
+    except OSError:
+        return None
+    return _MEMORY if fits else None

@@ -59,7 +59,7 @@ async def run_sql(url: str, *statements: str) -> None:
 async def connected(
     backend: PersistenceBackend, *, like: SQLiteFiles | None = None
 ) -> AsyncIterator[PersistenceBackend]:
-    """Connect and migrate, and disconnect in the end.
+    """Connect, migrate what is not migrated yet, and disconnect in the end.
 
     ``like`` is for a database in memory: it gets that schema at once, instead of step by step.
     """
@@ -67,7 +67,8 @@ async def connected(
     try:
         if like is not None:
             await like.fill(backend)
-        await backend.migrate()
+        if not await backend.health():
+            await backend.migrate()
         yield backend
     finally:
         await backend.disconnect()

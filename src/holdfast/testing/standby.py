@@ -40,7 +40,8 @@ class Standby(PostgresCluster):
         ``settings`` are added to those of the primary. ``port`` is one that is free again, such as
         that of a server that was closed; by default it is a new one.
         """
-        standby = cls._place(None, primary._programs)
+        beside = primary.directory.parent if primary._temporary else None
+        standby = cls._place(None, beside, primary._programs)
         standby.primary = primary
         standby.name = f"standby_{standby.port if port is None else port}"
         if port is not None:
