@@ -7,6 +7,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
+from operator import length_hint
 from typing import Any
 
 from holdfast.engines.base import Statement
@@ -24,6 +25,9 @@ __all__ = ["Outcome", "Writer", "insist"]
 
 #: A call's value, or the error that refused it.
 Outcome = tuple[Any, PersistenceError | None]
+
+#: Of a write, which has no value.
+_DONE: Outcome = (None, None)
 
 
 class Writer:
@@ -53,18 +57,24 @@ class Writer:
         """Run calls in one transaction; a call that fails, fails alone."""
         self.begin(connection)
         outcomes: list[Outcome] = []
-        for call in calls:
+        while len(outcomes) < len(calls):
+            call = calls[len(outcomes)]
             # A failed statement is undone by SQLite alone, without a savepoint: the transaction
             # goes on. Only errors of the file, of the disk and of memory end it, and then nothing
             # is kept.
             try:
                 compiled = self._compile(call.statement)
-                if call.read is None:
+                if call.kind is Kind.WRITE and compiled.sql.startswith("INSERT"):
+                    _insert(connection, compiled.sql, compiled.bind, calls, outcomes)
+                elif call.read is None:
                     value = run(connection, compiled, call.kind, call.arguments)
+                    outcomes.append((value, None))
                 else:
                     value = self._read(connection, compiled, call, call.read)
+                    outcomes.append((value, None))
             except Exception as error:
                 self._doubt(error)
+                call = calls[len(outcomes)]
                 problem = self._explain(error, call.statement)
                 outcomes.append((None, problem))
                 if self._distrusted or not connection.in_transaction:
@@ -73,8 +83,6 @@ class Writer:
                 if call.read is None and not _was_undone(error):
                     self.rollback(connection)
                     return self._one_by_one(connection, calls, problem)
-            else:
-                outcomes.append((value, None))
         try:
             self.commit(connection)
         except sqlite3.IntegrityError as error:
@@ -237,6 +245,32 @@ class Writer:
                 "the disk failed during COMMIT, and again when the transaction was to be undone: "
                 f"after a crash it may be there or not ({getattr(error, 'sqlite_errorname', '')})"
             ) from error
+
+
+def _insert(
+    connection: sqlite3.Connection,
+    sql: str,
+    bind: Callable[[tuple[Any, ...]], tuple[Any, ...]],
+    calls: list[Request],
+    outcomes: list[Outcome],
+) -> None:
+    """Run the next call, and those of the same statement that follow it, in one call of the driver.
+
+    When it raises, the outcomes are those of the calls before the one that failed.
+    """
+    begin = end = len(outcomes)
+    statement = calls[begin].statement
+    while end < len(calls) and calls[end].statement is statement and calls[end].kind is Kind.WRITE:
+        end += 1
+    rest = iter([call.arguments for call in calls[begin:end]])
+    try:
+        connection.executemany(sql, map(bind, rest))
+        done = end
+    except BaseException:
+        done = end - length_hint(rest) - 1  # the last one that was taken has failed
+        raise
+    finally:
+        outcomes += [_DONE] * (done - begin)
 
 
 def _problem(error: Exception, statement: Statement | None) -> PersistenceError:
