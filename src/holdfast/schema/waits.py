@@ -35,18 +35,19 @@ _UNMET = """
       WHERE o.tenant = {row}.tenant AND o.id = needed.value) IS NOT 'completed'
     ORDER BY needed.value LIMIT 1) END
 """
-_MARK_ON_SQLITE = """
-CREATE TRIGGER tasks_mark_{kind} AFTER {event} ON tasks
-WHEN NEW.status = 'created' AND NEW.dependencies <> '[]' OR NEW.waits_for IS NOT NULL
+_MARKS = "NEW.status = 'created' AND NEW.dependencies <> '[]' OR NEW.waits_for IS NOT NULL"
+# One for each event: SQLite takes 0.6 us more for a second one that does nothing.
+_ON_SQLITE = """
+CREATE TRIGGER tasks_waits_{event} AFTER {changes} ON tasks
+WHEN {marks}
+  OR {wakes}
 BEGIN
-  UPDATE tasks SET waits_for = {unmet} WHERE tenant = NEW.tenant AND id = NEW.id;
-END
-"""
-_WAKE_ON_SQLITE = """
-CREATE TRIGGER tasks_wake_{kind} AFTER {event} ON tasks
-WHEN {when}
-BEGIN
-  UPDATE tasks SET waits_for = {unmet} WHERE tenant = NEW.tenant AND waits_for = NEW.id;
+  UPDATE tasks SET waits_for = {new}
+  WHERE tenant = NEW.tenant AND id = NEW.id
+  AND ({marks});
+  UPDATE tasks SET waits_for = {of_row}
+  WHERE tenant = NEW.tenant AND waits_for = NEW.id
+  AND {wakes};
 END
 """
 
@@ -187,23 +188,21 @@ FOR EACH STATEMENT EXECUTE FUNCTION tasks_unrecorded()
 
 
 def _on_sqlite() -> Made:
-    new, of_row = _UNMET.format(row="NEW").strip(), _UNMET.format(row="tasks").strip()
-    update = "UPDATE OF status"
+    completed = "NEW.status = 'completed'"
+    events = {
+        "insert": ("INSERT", completed),
+        "update": (
+            "UPDATE OF status, dependencies", f"{completed} AND OLD.status <> 'completed'"
+        ),
+    }  # fmt: skip
     up = [
-        _MARK_ON_SQLITE.format(kind="insert", event="INSERT", unmet=new),
-        _MARK_ON_SQLITE.format(kind="update", event=f"{update}, dependencies", unmet=new),
-        _WAKE_ON_SQLITE.format(
-            kind="insert", event="INSERT", when="NEW.status = 'completed'", unmet=of_row
-        ),
-        _WAKE_ON_SQLITE.format(
-            kind="update",
-            event=update,
-            when="NEW.status = 'completed' AND OLD.status <> 'completed'",
-            unmet=of_row,
-        ),
-    ]
-    kinds = [f"{verb}_{kind}" for verb in ("mark", "wake") for kind in ("insert", "update")]
-    return up, [f"DROP TRIGGER tasks_{kind}" for kind in kinds]
+        _ON_SQLITE.format(
+            event=event, changes=changes, marks=_MARKS, wakes=wakes,
+            new=_UNMET.format(row="NEW").strip(), of_row=_UNMET.format(row="tasks").strip(),
+        )
+        for event, (changes, wakes) in events.items()
+    ]  # fmt: skip
+    return up, [f"DROP TRIGGER tasks_waits_{event}" for event in events]
 
 
 def _on_postgres() -> Made:

@@ -15,8 +15,9 @@ depends_on = None
 _UP = {
     "sqlite": [
         """
-CREATE TRIGGER tasks_mark_insert AFTER INSERT ON tasks
+CREATE TRIGGER tasks_waits_insert AFTER INSERT ON tasks
 WHEN NEW.status = 'created' AND NEW.dependencies <> '[]' OR NEW.waits_for IS NOT NULL
+  OR NEW.status = 'completed'
 BEGIN
   UPDATE tasks SET waits_for = CASE WHEN NEW.status = 'created'
   AND NEW.dependencies GLOB '[[]"*"]' THEN (
@@ -24,12 +25,24 @@ BEGIN
     WHERE (
       SELECT o.status FROM tasks o
       WHERE o.tenant = NEW.tenant AND o.id = needed.value) IS NOT 'completed'
-    ORDER BY needed.value LIMIT 1) END WHERE tenant = NEW.tenant AND id = NEW.id;
+    ORDER BY needed.value LIMIT 1) END
+  WHERE tenant = NEW.tenant AND id = NEW.id
+  AND (NEW.status = 'created' AND NEW.dependencies <> '[]' OR NEW.waits_for IS NOT NULL);
+  UPDATE tasks SET waits_for = CASE WHEN tasks.status = 'created'
+  AND tasks.dependencies GLOB '[[]"*"]' THEN (
+    SELECT needed.value FROM json_each(tasks.dependencies) AS needed
+    WHERE (
+      SELECT o.status FROM tasks o
+      WHERE o.tenant = tasks.tenant AND o.id = needed.value) IS NOT 'completed'
+    ORDER BY needed.value LIMIT 1) END
+  WHERE tenant = NEW.tenant AND waits_for = NEW.id
+  AND NEW.status = 'completed';
 END
 """,
         """
-CREATE TRIGGER tasks_mark_update AFTER UPDATE OF status, dependencies ON tasks
+CREATE TRIGGER tasks_waits_update AFTER UPDATE OF status, dependencies ON tasks
 WHEN NEW.status = 'created' AND NEW.dependencies <> '[]' OR NEW.waits_for IS NOT NULL
+  OR NEW.status = 'completed' AND OLD.status <> 'completed'
 BEGIN
   UPDATE tasks SET waits_for = CASE WHEN NEW.status = 'created'
   AND NEW.dependencies GLOB '[[]"*"]' THEN (
@@ -37,33 +50,18 @@ BEGIN
     WHERE (
       SELECT o.status FROM tasks o
       WHERE o.tenant = NEW.tenant AND o.id = needed.value) IS NOT 'completed'
-    ORDER BY needed.value LIMIT 1) END WHERE tenant = NEW.tenant AND id = NEW.id;
-END
-""",
-        """
-CREATE TRIGGER tasks_wake_insert AFTER INSERT ON tasks
-WHEN NEW.status = 'completed'
-BEGIN
+    ORDER BY needed.value LIMIT 1) END
+  WHERE tenant = NEW.tenant AND id = NEW.id
+  AND (NEW.status = 'created' AND NEW.dependencies <> '[]' OR NEW.waits_for IS NOT NULL);
   UPDATE tasks SET waits_for = CASE WHEN tasks.status = 'created'
   AND tasks.dependencies GLOB '[[]"*"]' THEN (
     SELECT needed.value FROM json_each(tasks.dependencies) AS needed
     WHERE (
       SELECT o.status FROM tasks o
       WHERE o.tenant = tasks.tenant AND o.id = needed.value) IS NOT 'completed'
-    ORDER BY needed.value LIMIT 1) END WHERE tenant = NEW.tenant AND waits_for = NEW.id;
-END
-""",
-        """
-CREATE TRIGGER tasks_wake_update AFTER UPDATE OF status ON tasks
-WHEN NEW.status = 'completed' AND OLD.status <> 'completed'
-BEGIN
-  UPDATE tasks SET waits_for = CASE WHEN tasks.status = 'created'
-  AND tasks.dependencies GLOB '[[]"*"]' THEN (
-    SELECT needed.value FROM json_each(tasks.dependencies) AS needed
-    WHERE (
-      SELECT o.status FROM tasks o
-      WHERE o.tenant = tasks.tenant AND o.id = needed.value) IS NOT 'completed'
-    ORDER BY needed.value LIMIT 1) END WHERE tenant = NEW.tenant AND waits_for = NEW.id;
+    ORDER BY needed.value LIMIT 1) END
+  WHERE tenant = NEW.tenant AND waits_for = NEW.id
+  AND NEW.status = 'completed' AND OLD.status <> 'completed';
 END
 """,
     ],
@@ -210,10 +208,8 @@ FOR EACH STATEMENT EXECUTE FUNCTION tasks_unrecorded()
 }
 _DOWN = {
     "sqlite": [
-        "DROP TRIGGER tasks_mark_insert",
-        "DROP TRIGGER tasks_mark_update",
-        "DROP TRIGGER tasks_wake_insert",
-        "DROP TRIGGER tasks_wake_update",
+        "DROP TRIGGER tasks_waits_insert",
+        "DROP TRIGGER tasks_waits_update",
     ],
     "postgresql": [
         "DROP TRIGGER tasks_mark ON tasks",
