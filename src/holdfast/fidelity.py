@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum
 from inspect import isclass
 from math import isfinite
@@ -22,6 +23,7 @@ __all__ = [
     "equal",
     "has_ways_of_its_own",
     "holds_json_object",
+    "is_immutable",
     "is_moment",
     "is_untyped",
     "trouble",
@@ -140,6 +142,32 @@ def holds_json_object(field: FieldInfo) -> bool:
         else:
             todo.extend(get_args(kind))
     return False
+
+
+#: Of whose values none can change.
+_CONSTANT = (
+    *(*_PLAIN, float, bytes, Decimal),
+    *(datetime, AwareDatetime, date, time, timedelta),
+)
+
+
+def is_immutable(kind: Any, seen: frozenset[Any] = frozenset()) -> bool:
+    """Whether no value of a type can change, nor anything in it; False where it is not known."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _JSON_OBJECT in arguments or is_immutable(arguments[0], seen)
+    if origin in (Union, types.UnionType, tuple, frozenset):
+        return bool(arguments) and all(
+            item is ... or is_immutable(item, seen) for item in arguments
+        )
+    if not isclass(kind):
+        return origin is Literal
+    if issubclass(kind, BaseModel):
+        return kind in seen or (
+            kind.model_config.get("frozen") is True
+            and all(is_immutable(_full(f), seen | {kind}) for f in kind.model_fields.values())
+        )
+    return kind in _CONSTANT or issubclass(kind, Enum)
 
 
 _CONTAINERS = (dict, list, tuple, set, frozenset, Mapping, Sequence)

@@ -22,6 +22,7 @@ from holdfast import checks, fidelity, jsontext
 from holdfast.allowance import Allowance, TooMuchError
 from holdfast.encoders import encoder
 from holdfast.engines.base import Row, Session, Statement
+from holdfast.entities.base import is_validated, spend
 from holdfast.errors import InvalidArgumentError, MalformedRowError
 from holdfast.explaining import cause, how_to_bind, malformed, named, reason
 from holdfast.schema.meta import EXTRA, TENANT
@@ -69,11 +70,18 @@ class Mapper(Generic[E]):
         #: Of the statements that save an entity.
         self.parameters = (TENANT, *self.fields, *self._derived, *extra)
         #: Whether its values may have to be looked at one by one, in Python.
-        self._walks = any(fidelity.holds_json_object(entity.model_fields[n]) for n in self.fields)
+        self._json_objects = tuple(
+            n for n in self.fields if fidelity.holds_json_object(entity.model_fields[n])
+        )
+        self._walks = bool(self._json_objects)
+        #: Whether what was valid when it was made is so for ever.
+        self._lasting = fidelity.is_immutable(entity)
         self._rest: tuple[None, ...] = (None,) * len(extra)
         self._pick = itemgetter(*self.fields)
         encoders = [encoder(table.c[name], entity) for name in self.fields]
         self._texts = tuple(n for n, encode in enumerate(encoders) if encode is None)
+        # Of a single one it gives the text, whose characters are joined as well.
+        self._pick_texts = itemgetter(*self._texts)
         self._encoders = tuple((n, encode) for n, encode in enumerate(encoders) if encode)
         self._json = tuple(name for name in self.fields if isinstance(table.c[name].type, JsonText))
         # By name: an alias is for what comes from outside.
@@ -113,6 +121,11 @@ class Mapper(Generic[E]):
         """
         if type(entity) is not self.entity:
             self._accept(entity)
+        elif self._lasting and is_validated(entity):
+            made = True
+            if allowance is not None:
+                for name in self._json_objects:
+                    spend(entity.__dict__[name], allowance)
         if not made:
             # `model_copy` and `model_construct` check nothing; what is stored must be readable.
             entity = self._checked(self._validate, entity.__dict__, allowance)
@@ -188,7 +201,7 @@ class Mapper(Generic[E]):
         # All texts are looked at as one, which takes a tenth of the time; where there is something
         # to be found, each on its own to name it.
         try:
-            joined = "".join([text for n in self._texts if (text := values[n]) is not None])
+            joined = "".join(filter(None, self._pick_texts(values)))
         except TypeError:  # an entity made without validation
             joined = "\0"
         if not joined.isascii() or "\0" in joined or len(joined) > checks.LARGEST_TEXT:

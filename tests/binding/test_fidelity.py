@@ -32,6 +32,7 @@ from pydantic import (
 )
 
 from holdfast import DataPart, DecisionRecord, InvalidArgumentError, Message, Task
+from holdfast.allowance import Allowance, TooMuchError
 from holdfast.binding import Models
 from holdfast.mapping import MAPPERS, Mapper
 from holdfast.testing import samples
@@ -430,6 +431,16 @@ def test_what_the_rules_rewrite_is_not_refused() -> None:
     entity = samples.required(Verdict, reason=" ", reviewer_agent_id="b")
     assert entity.reason == " "
     assert stored(Models({DecisionRecord: Verdict}).bind(ours), entity).reason is None
+
+
+def test_large_json_is_left_to_a_thread_though_validation_has_seen_it() -> None:
+    data = {str(n): n for n in range(50)}
+    message = samples.required(Message, parts=(DataPart(data=data),))
+    assert stored(MESSAGES, message) == message
+    MESSAGES.encode("t", message, Allowance(100))
+    for entity in (message, message.model_copy()):
+        with pytest.raises(TooMuchError):
+            MESSAGES.encode("t", entity, Allowance(49))
 
 
 def test_an_error_of_the_class_is_ours_and_shows_nothing() -> None:

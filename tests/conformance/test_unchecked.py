@@ -214,6 +214,20 @@ async def test_what_is_nested_is_checked_as_well(backend: PersistenceBackend) ->
     assert await backend.org_facts.get(fact.id) == fact
 
 
+@pytest.mark.parametrize("name", ["approvals", "lifecycle_events", "parked_contexts"])
+async def test_what_was_changed_in_place_is_checked_again(
+    backend: PersistenceBackend, name: str
+) -> None:
+    """A dictionary among its fields can be changed in an entity that validation made."""
+    subject = SUBJECT[name]
+    record: Any = subject.full()
+    record.metadata["count"] = 5
+    with pytest.raises(InvalidArgumentError, match=rf"{name}: metadata"):
+        await subject.put(backend, record)
+    record.metadata["count"] = "5"
+    await subject.put(backend, record)
+
+
 async def test_errors_of_rows_show_no_value(backend: PersistenceBackend) -> None:
     message, parked = full()["messages"], full()["parked_contexts"]
     await backend.messages.save(message)  # type: ignore[arg-type]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from enum import Enum, StrEnum
 from types import MappingProxyType
@@ -12,8 +15,18 @@ from uuid import UUID
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from holdfast import NotBlankStr, TaskType
-from holdfast.entities.base import Deadline, frozen, new_id, plain, thawed, utc_now
+from holdfast import AcceptanceCriterion, DataPart, NotBlankStr, TaskType
+from holdfast.allowance import Allowance, TooMuchError
+from holdfast.entities.base import (
+    Deadline,
+    frozen,
+    is_validated,
+    new_id,
+    plain,
+    spend,
+    thawed,
+    utc_now,
+)
 
 from .samples import make
 
@@ -133,3 +146,45 @@ def test_ids_and_moments() -> None:
     assert {UUID(text).version for text in made} == {4}
     assert all(str(UUID(text)) == text for text in made)
     assert utc_now().utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    "make_another",
+    [
+        lambda made: made.model_copy(),
+        lambda made: made.model_copy(update={"description": ""}),
+        lambda made: type(made).model_construct(description=""),
+        copy.copy,
+        copy.deepcopy,
+        lambda made: pickle.loads(pickle.dumps(made)),  # noqa: S301
+    ],
+)
+def test_what_validation_did_not_make_is_not_taken_for_valid(
+    make_another: Callable[[AcceptanceCriterion], AcceptanceCriterion],
+) -> None:
+    made = AcceptanceCriterion(description="fast")
+    assert is_validated(made)
+    assert not is_validated(make_another(made))
+    assert is_validated(
+        AcceptanceCriterion.model_validate(
+            make_another(made).model_dump() | {"description": "fast"}
+        )
+    )
+
+
+def test_a_failed_validation_leaves_no_sign() -> None:
+    made = AcceptanceCriterion.model_construct(description="")
+    with pytest.raises(ValidationError):
+        made.__init__(description="")  # type: ignore[misc]
+    assert not is_validated(made)
+
+
+@pytest.mark.parametrize(
+    ("values", "count"), [({"a": 1, "b": [1, {"c": 2}]}, 5), ({}, 0), ({"a": [[], []]}, 3)]
+)
+def test_what_a_value_would_cost_to_look_at(values: dict[str, Any], count: int) -> None:
+    part = DataPart(data=values)
+    fields = len(DataPart.model_fields)
+    spend(part, Allowance(count + fields))
+    with pytest.raises(TooMuchError):
+        spend(part, Allowance(count + fields - 1))

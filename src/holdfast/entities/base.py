@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
 from math import isfinite
@@ -34,13 +34,18 @@ __all__ = [
     "Sha256",
     "Share",
     "folded",
+    "is_validated",
     "new_id",
+    "spend",
     "utc_now",
 ]
 
 
 class Entity(BaseModel):
     """Base of every entity: immutable, without NaN or infinities; unknown fields are ignored."""
+
+    #: Set by validation. `model_copy`, `model_construct` and unpickling leave a slot empty.
+    __slots__ = ("_validated",)
 
     # Entities within entities are looked at again, because `model_copy` checks nothing.
     model_config = ConfigDict(frozen=True, allow_inf_nan=False, revalidate_instances="always")
@@ -50,15 +55,28 @@ class Entity(BaseModel):
         # Looking at an instance of a subclass again, Pydantic would make this class of it.
         def whole(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
             kind = type(value)
-            if kind is dict or kind is cls or not isinstance(value, cls):
-                return validate(value)
-            if lost := further_fields(cls, value):
+            if (
+                kind is not dict
+                and kind is not cls
+                and isinstance(value, cls)
+                and (lost := further_fields(cls, value))
+            ):
                 raise FurtherFieldsError(cls, kind, lost)
-            return validate(value)
+            made = validate(value)
+            _set_validated(made, True)
+            return made
 
         # Of the kinds of wrapping only this one keeps Pydantic from validating what is within
         # another entity twice.
         return core_schema.no_info_wrap_validator_function(whole, handler(source))
+
+
+_set_validated = Entity.__dict__["_validated"].__set__
+
+
+def is_validated(entity: BaseModel) -> bool:
+    """Whether validation made the instance: its fields are valid as long as nothing can change."""
+    return getattr(entity, "_validated", False)
 
 
 def new_id() -> str:
@@ -165,6 +183,23 @@ def frozen(value: Any, allowance: Allowance | None = None) -> Any:
     if isinstance(value, set | frozenset):
         return frozenset(frozen(item) for item in value)
     return deepcopy(value)
+
+
+def spend(value: Any, allowance: Allowance) -> None:
+    """Take what a value that is `frozen`, or entities with such values, would cost to look at."""
+    within: Collection[Any]
+    if isinstance(value, _MAPPINGS):
+        within = value.values()
+    elif isinstance(value, tuple):
+        within = value
+    elif isinstance(value, BaseModel):
+        within = value.__dict__.values()
+    else:
+        return
+    allowance.spend(len(within))
+    for item in within:
+        if type(item) not in _ATOMS:
+            spend(item, allowance)
 
 
 def plain(value: Any) -> Any:
