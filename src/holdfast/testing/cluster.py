@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote
 
 from holdfast.testing import processes
+from holdfast.testing.initialised import initialise
 
 if TYPE_CHECKING:
     from holdfast.testing.standby import Standby
@@ -139,14 +140,7 @@ class PostgresCluster:
         return cls(home, sockets, programs, temporary=temporary)
 
     def _initialise(self, settings: dict[str, str], locale: str | None) -> None:
-        options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync"]
-        if locale is not None:
-            options.append(f"--locale={locale}")
-        elif self._programs.version >= 17:
-            options += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        else:
-            options.append("--locale=C")
-        self._programs.run("initdb", *options, "--pgdata", str(self.data))
+        initialise(self._programs, self.data, locale)
         chosen = (_SMALL if _syncs(settings) else _SMALL | _FAST) | settings
         self._configure("postgresql.conf", chosen)
 
