@@ -10,6 +10,7 @@ from typing import Any
 from holdfast.schema import metadata
 
 from .. import forked
+from .test_commands import run
 
 #: The tables that the demo's organisation works with.
 USED = {
@@ -19,16 +20,13 @@ USED = {
 SIZE = ("--agents", "4", "--tasks", "60")
 
 
-def demo(url: str, *options: str) -> dict[str, Any]:
-    command = ("-m", "holdfast.cli", "demo", "--url", url, "--json", *SIZE, *options)
+def demo(url: str) -> dict[str, Any]:
+    """The report of a first run, in which nothing is lost."""
+    command = ("-m", "holdfast.cli", "demo", "--url", url, "--json", *SIZE)
     done = forked.run(*command, timeout=120)
     assert done.returncode == 0, done.stderr + done.stdout
     report: dict[str, Any] = json.loads(done.stdout)
-    return report
-
-
-def test_nothing_acknowledged_is_lost(shared_url: str) -> None:
-    report = demo(shared_url)
+    assert report["run"] == 1
     assert report["intact"]
     assert report["killed_pid"]
     assert 0 < report["acknowledged_at_kill"] < report["acknowledged"]
@@ -39,17 +37,15 @@ def test_nothing_acknowledged_is_lost(shared_url: str) -> None:
     assert report["commits"] > 0
     assert report["writes"] > 0
     assert sum(report["spend"].values()) > 0
+    return report
 
 
-def test_a_second_run_continues(sqlite_url: str) -> None:
-    first, second = demo(sqlite_url), demo(sqlite_url)
-    assert (first["run"], second["run"]) == (1, 2)
-    assert second["intact"]
-    assert second["rows"]["tasks"] == 2 * first["rows"]["tasks"]
-    assert second["rows"]["users"] == first["rows"]["users"]
+def test_nothing_acknowledged_is_lost_on_postgres(postgres_url: str) -> None:
+    demo(postgres_url)
 
 
-def test_the_report_is_for_a_person(sqlite_url: str) -> None:
+def test_a_second_run_continues_and_is_told_to_a_person(sqlite_url: str) -> None:
+    first = demo(sqlite_url)["rows"]
     done = subprocess.run(
         [sys.executable, "-m", "holdfast.cli", "demo", "--url", sqlite_url, *SIZE],
         capture_output=True,
@@ -57,5 +53,9 @@ def test_the_report_is_for_a_person(sqlite_url: str) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    for words in ("Rows per repository", "Spend per agent", "acknowledged writes are there"):
+    said = (", run 2", "Rows per repository", "Spend per agent", "acknowledged writes are there")
+    for words in said:
         assert words in done.stdout
+    tables = json.loads(run("status", "--json", url=sqlite_url))["tables"]
+    assert tables["tasks"]["rows"] == 2 * first["tasks"]
+    assert tables["users"]["rows"] == first["users"]

@@ -245,7 +245,7 @@ def _program(folder: Path, name: str, script: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["dbname=victim", "-fvictim", "postgresql://victim", "port=15999", "it's\\", 'a"b%']
+    "name", ["dbname=victim", "-fvictim", "postgresql://victim", "port=15999", "it's\\a\"b%"]
 )
 async def test_no_name_is_read_as_an_option_or_a_connection_string(
     name: str,

@@ -70,97 +70,54 @@ ON_SQLITE = [
         "trigger evil on holdfast_revision",
     ),
 ]
-CHANGED_RULE = """
-CREATE OR REPLACE FUNCTION ck_users_ceo_minimum() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'
-"""
-ON_POSTGRES = [
-    (
-        [
-            "CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
-            "CREATE TRIGGER evil BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION evil()",
-        ],
-        "trigger evil on tasks",
-    ),
-    (
-        ["CREATE RULE evil AS ON INSERT TO tasks DO ALSO NOTIFY evil"],
-        "rule evil on tasks",
-    ),
-    (["CREATE POLICY evil ON users USING (true)"], "policy evil on users"),
-    (
-        ["ALTER POLICY holdfast_tenant ON users USING (true)"],
-        "policy holdfast_tenant on users",
-    ),
-    (
-        [CHANGED_RULE],
-        "function ck_users_ceo_minimum()",
-    ),
-    (
-        [
-            "CREATE FUNCTION evil() RETURNS text LANGUAGE sql AS $$SELECT 'x'$$",
-            "ALTER TABLE tasks ALTER COLUMN title SET DEFAULT evil()",
-        ],
-        "default of tasks.title",
-    ),
-    (
-        [
-            "CREATE FUNCTION evil(text) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
-            "ALTER TABLE tasks ADD CONSTRAINT evil CHECK (evil(title))",
-        ],
-        "check evil on tasks",
-    ),
-    (["CREATE TABLE evil () INHERITS (settings)"], "table evil inheriting from settings"),
-    (
-        [
-            "CREATE FUNCTION evil() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'",
-            "CREATE EVENT TRIGGER evil ON ddl_command_start EXECUTE FUNCTION evil()",
-        ],
-        "event trigger evil",
-    ),
-    (
-        [
-            "CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
-            (
-                "CREATE TRIGGER evil AFTER UPDATE ON holdfast_revision"
-                " FOR EACH ROW EXECUTE FUNCTION evil()"
-            ),
-        ],
-        "trigger evil on holdfast_revision",
-    ),
-    (
-        ["ALTER TABLE users DISABLE TRIGGER ck_users_owner_minimum"],
-        "trigger ck_users_owner_minimum on users",
-    ),
-    (
-        [
-            "CREATE FUNCTION evil(text) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
-            "CREATE DOMAIN evil AS text CHECK (evil(VALUE))",
-            "ALTER TABLE settings ALTER COLUMN value TYPE evil",
-        ],
-        "type of settings.value",
-    ),
-    (
-        [
-            (
-                "CREATE FUNCTION evil(text, text) RETURNS integer LANGUAGE sql IMMUTABLE"
-                " AS 'SELECT bttextcmp($1, $2)'"
-            ),
-            (
-                "CREATE OPERATOR CLASS evil FOR TYPE text USING btree AS OPERATOR 1 <,"
-                " OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >,"
-                " FUNCTION 1 evil(text, text)"
-            ),
-            "CREATE INDEX evil ON settings (value evil)",
-        ],
-        "index evil on settings",
-    ),
-    (
-        [
-            "CREATE FUNCTION evil(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1'",
-            "CREATE STATISTICS evil ON (evil(value)), key FROM settings",
-        ],
-        "statistics evil on settings",
-    ),
-]
+#: On PostgreSQL a restore takes seconds, so that all of these are in one database.
+ON_POSTGRES = {
+    "trigger evil on tasks": """
+        CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+        CREATE TRIGGER evil BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION evil()
+    """,
+    "trigger evil on holdfast_revision": """
+        CREATE TRIGGER evil AFTER UPDATE ON holdfast_revision FOR EACH ROW EXECUTE FUNCTION evil()
+    """,
+    "rule evil on tasks": "CREATE RULE evil AS ON INSERT TO tasks DO ALSO NOTIFY evil",
+    "policy evil on users": "CREATE POLICY evil ON users USING (true)",
+    "policy holdfast_tenant on users": "ALTER POLICY holdfast_tenant ON users USING (true)",
+    "function ck_users_ceo_minimum()": """
+        CREATE OR REPLACE FUNCTION ck_users_ceo_minimum() RETURNS trigger LANGUAGE plpgsql
+        AS 'BEGIN END'
+    """,
+    "trigger ck_users_owner_minimum on users": """
+        ALTER TABLE users DISABLE TRIGGER ck_users_owner_minimum
+    """,
+    "default of tasks.title": """
+        CREATE FUNCTION evil_text() RETURNS text LANGUAGE sql AS $$SELECT 'x'$$;
+        ALTER TABLE tasks ALTER COLUMN title SET DEFAULT evil_text()
+    """,
+    "check evil on tasks": """
+        CREATE FUNCTION evil(text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+        ALTER TABLE tasks ADD CONSTRAINT evil CHECK (evil(title))
+    """,
+    "type of settings.value": """
+        CREATE DOMAIN evil AS text CHECK (evil(VALUE));
+        ALTER TABLE settings ALTER COLUMN value TYPE evil
+    """,
+    "table evil_too inheriting from users": "CREATE TABLE evil_too () INHERITS (users)",
+    "event trigger evil": """
+        CREATE FUNCTION evil_event() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+        CREATE EVENT TRIGGER evil ON ddl_command_start EXECUTE FUNCTION evil_event()
+    """,
+    "index evil on tasks": """
+        CREATE FUNCTION evil(text, text) RETURNS integer LANGUAGE sql IMMUTABLE
+        AS 'SELECT bttextcmp($1, $2)';
+        CREATE OPERATOR CLASS evil FOR TYPE text USING btree AS OPERATOR 1 <, OPERATOR 2 <=,
+        OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 evil(text, text);
+        CREATE INDEX evil ON tasks (description evil)
+    """,
+    "statistics evil_text on tasks": """
+        CREATE FUNCTION evil_copy(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+        CREATE STATISTICS evil_text ON (evil_copy(description)), title FROM tasks
+    """,
+}
 
 
 async def try_to_restore(
@@ -187,12 +144,13 @@ async def test_foreign_objects_are_not_restored_on_sqlite(
     await try_to_restore(sqlite_url, statements, name, into, tmp_path / "org.backup")
 
 
-@pytest.mark.parametrize(("statements", "name"), ON_POSTGRES, ids=lambda value: str(value)[:40])
 async def test_foreign_objects_are_not_restored_on_postgres(
-    statements: list[str], name: str, postgres_url: str, empty_postgres_url: str, tmp_path: Path
+    postgres_url: str, empty_postgres_url: str, tmp_path: Path
 ) -> None:
+    statements = [part for sql in ON_POSTGRES.values() for part in sql.split(";\n")]
+    names = ", ".join(sorted(ON_POSTGRES))
     path = tmp_path / "org.backup"
-    await try_to_restore(postgres_url, statements, name, empty_postgres_url, path)
+    await try_to_restore(postgres_url, statements, names, empty_postgres_url, path)
 
 
 async def test_an_applications_own_objects_are_restored(
@@ -216,7 +174,7 @@ async def test_an_applications_own_objects_are_restored(
         assert await engine_of(restored).count(["mine"]) == {"mine": 0}
 
 
-@pytest.mark.parametrize("schema", ["t", "users", "q\"x'\\y", "Mixed é"])
+@pytest.mark.parametrize("schema", ["t", "users", "Q\"x'\\y é"])
 async def test_a_backup_goes_into_a_schema_of_its_own(
     schema: str, postgres_url: str, empty_postgres_url: str, tmp_path: Path
 ) -> None:
