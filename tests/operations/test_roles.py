@@ -36,20 +36,12 @@ PASSWORD = "correct horse"
 
 
 @pytest.fixture
-async def prefix(empty_postgres_url: str) -> AsyncIterator[str]:
-    """Of roles that are dropped in the end: they belong to the server, not to the database."""
+async def prefix(postgres_server: str) -> AsyncIterator[str]:
+    """Of roles, which belong to the server: asked for before a database, they go after it."""
     name = f"hf_{uuid.uuid4().hex[:12]}"
     yield name
-    for role in ("readonly", "app", "migrator", "owner"):
-        found = await _ask(
-            empty_postgres_url, f"SELECT 1 FROM pg_roles WHERE rolname = '{name}_{role}'"
-        )
-        if found:
-            await run_sql(
-                empty_postgres_url,
-                f"DROP OWNED BY {name}_{role} CASCADE",
-                f"DROP ROLE {name}_{role}",
-            )
+    roles = ("readonly", "app", "migrator", "owner")
+    await run_sql(postgres_server, *(f"DROP ROLE IF EXISTS {name}_{role}" for role in roles))
 
 
 def _as(url: str, role: str) -> str:
@@ -89,7 +81,7 @@ async def _migrate(url: str) -> None:
 
 
 @pytest.mark.parametrize("order", ["roles, tables", "tables, roles", "roles, tables, roles"])
-async def test_whatever_comes_first(empty_postgres_url: str, prefix: str, order: str) -> None:
+async def test_whatever_comes_first(prefix: str, empty_postgres_url: str, order: str) -> None:
     for step in order.split(", "):
         if step == "roles":
             await _make(empty_postgres_url, prefix)
@@ -122,7 +114,7 @@ async def test_whatever_comes_first(empty_postgres_url: str, prefix: str, order:
 
 
 async def test_a_usual_start_by_the_app_needs_the_migrator_when_it_is_behind(
-    empty_postgres_url: str, prefix: str
+    prefix: str, empty_postgres_url: str
 ) -> None:
     await _make(empty_postgres_url, prefix)
     with pytest.raises(MigrationError, match="the database role must own the tables"):
@@ -145,16 +137,15 @@ async def test_a_usual_start_by_the_app_needs_the_migrator_when_it_is_behind(
     ],
 )
 async def test_the_app_reads_and_writes_rows_and_no_more(
-    empty_postgres_url: str, prefix: str, sql: str
+    prefix: str, postgres_url: str, sql: str
 ) -> None:
-    await _migrate(empty_postgres_url)
-    await _make(empty_postgres_url, prefix)
+    await _make(postgres_url, prefix)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await _ask(_as(empty_postgres_url, f"{prefix}_app"), sql)
+        await _ask(_as(postgres_url, f"{prefix}_app"), sql)
 
 
 async def test_the_app_never_writes_to_the_table_of_revisions(
-    empty_postgres_url: str, prefix: str
+    prefix: str, empty_postgres_url: str
 ) -> None:
     """Though the roles come first, with default privileges for every table."""
     await _make(empty_postgres_url, prefix, readonly=True)
@@ -171,18 +162,15 @@ async def test_the_app_never_writes_to_the_table_of_revisions(
     ]
 
 
-async def test_a_refusal_names_the_tables_and_stays_short(
-    empty_postgres_url: str, prefix: str
-) -> None:
-    await _migrate(empty_postgres_url)
-    await _make(empty_postgres_url, prefix)
+async def test_a_refusal_names_the_tables_and_stays_short(prefix: str, postgres_url: str) -> None:
+    await _make(postgres_url, prefix)
     await run_sql(
-        empty_postgres_url,
+        postgres_url,
         f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {prefix}_app",
         "ALTER TABLE tasks DISABLE ROW LEVEL SECURITY",
         "ALTER TABLE messages DISABLE ROW LEVEL SECURITY",
     )
-    url = f"{_as(empty_postgres_url, f'{prefix}_app')}?row_security=required"
+    url = f"{_as(postgres_url, f'{prefix}_app')}?row_security=required"
     with pytest.raises(TenantIsolationError) as refused:
         await create_backend(url).connect()
     assert "there is no row-level security on messages, tasks" in str(refused.value)
@@ -191,11 +179,10 @@ async def test_a_refusal_names_the_tables_and_stays_short(
     assert str(refused.value).count(";") == 1
 
 
-async def test_a_view_on_views_is_seen_however_deep(empty_postgres_url: str, prefix: str) -> None:
-    await _migrate(empty_postgres_url)
-    await _make(empty_postgres_url, prefix)
+async def test_a_view_on_views_is_seen_however_deep(prefix: str, postgres_url: str) -> None:
+    await _make(postgres_url, prefix)
     await run_sql(
-        empty_postgres_url,
+        postgres_url,
         "CREATE VIEW one AS SELECT * FROM tasks",
         "CREATE VIEW two AS SELECT * FROM one",
         f"CREATE ROLE {prefix}_readonly",  # who is nobody's owner
@@ -204,44 +191,42 @@ async def test_a_view_on_views_is_seen_however_deep(empty_postgres_url: str, pre
         f"ALTER VIEW three OWNER TO {prefix}_readonly",
         f"GRANT SELECT (id) ON three TO {prefix}_app",
     )
-    url = f"{_as(empty_postgres_url, f'{prefix}_app')}?row_security=required"
+    url = f"{_as(postgres_url, f'{prefix}_app')}?row_security=required"
     with pytest.raises(TenantIsolationError, match="the view three reads with the rights"):
         await create_backend(url).connect()
-    await run_sql(empty_postgres_url, "ALTER VIEW three SET (security_invoker = true)")
+    await run_sql(postgres_url, "ALTER VIEW three SET (security_invoker = true)")
     strict = create_backend(url)
     await strict.connect()
     await strict.disconnect()
 
 
-async def test_a_reader_reads_one_tenant(empty_postgres_url: str, prefix: str) -> None:
-    await _migrate(empty_postgres_url)
-    await _make(empty_postgres_url, prefix, readonly=True)
-    owner = create_backend(empty_postgres_url, tenant="acme")
+async def test_a_reader_reads_one_tenant(prefix: str, postgres_url: str) -> None:
+    await _make(postgres_url, prefix, readonly=True)
+    owner = create_backend(postgres_url, tenant="acme")
     await owner.connect()
     await owner.tasks.save(task("a"))
     await owner.disconnect()
-    reader = create_backend(_as(empty_postgres_url, f"{prefix}_readonly"), tenant="acme")
+    reader = create_backend(_as(postgres_url, f"{prefix}_readonly"), tenant="acme")
     await reader.connect()
     assert (await reader.tasks.get("a")) is not None
     assert await reader.for_tenant("other").tasks.get("a") is None
     await reader.disconnect()
     with pytest.raises(asyncpg.PostgresError):
-        await _ask(_as(empty_postgres_url, f"{prefix}_readonly"), "DELETE FROM tasks")
+        await _ask(_as(postgres_url, f"{prefix}_readonly"), "DELETE FROM tasks")
 
 
-async def test_what_is_wrong_is_put_right(empty_postgres_url: str, prefix: str) -> None:
-    await _migrate(empty_postgres_url)
-    first = await _make(empty_postgres_url, prefix)
+async def test_what_is_wrong_is_put_right(prefix: str, postgres_url: str) -> None:
+    first = await _make(postgres_url, prefix)
     await run_sql(
-        empty_postgres_url,
+        postgres_url,
         f"ALTER ROLE {prefix}_app BYPASSRLS",
         f"GRANT {prefix}_owner TO {prefix}_app",
         f"GRANT TRUNCATE ON tasks TO {prefix}_app",
     )
-    url = f"{_as(empty_postgres_url, f'{prefix}_app')}?row_security=required"
+    url = f"{_as(postgres_url, f'{prefix}_app')}?row_security=required"
     with pytest.raises(TenantIsolationError, match="BYPASSRLS"):
         await create_backend(url).connect()
-    again = await _make(empty_postgres_url, prefix)
+    again = await _make(postgres_url, prefix)
     assert any("NOBYPASSRLS" in statement for statement in again)
     assert not any("BYPASSRLS" in statement for statement in first)
     backend = create_backend(url)
@@ -250,7 +235,7 @@ async def test_what_is_wrong_is_put_right(empty_postgres_url: str, prefix: str) 
 
 
 async def test_no_password_is_shown(
-    empty_postgres_url: str, prefix: str, caplog: pytest.LogCaptureFixture
+    prefix: str, empty_postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     shown = "\n".join(await _make(empty_postgres_url, prefix))
@@ -289,14 +274,11 @@ def test_the_command(postgres_server: str) -> None:
 
 
 async def test_what_concerns_all_tenants_leads_the_app_to_the_migrator(
-    empty_postgres_url: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prefix: str, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", f"{find_programs(None).folder}{os.pathsep}{os.environ['PATH']}")
-    await _migrate(empty_postgres_url)
-    await _make(empty_postgres_url, prefix)
-    app_url, migrator_url = (
-        _as(empty_postgres_url, f"{prefix}_{role}") for role in ("app", "migrator")
-    )
+    await _make(postgres_url, prefix)
+    app_url, migrator_url = (_as(postgres_url, f"{prefix}_{role}") for role in ("app", "migrator"))
     app, migrator = create_backend(app_url, tenant="acme"), create_backend(migrator_url)
     await app.connect()
     await migrator.connect()
@@ -326,15 +308,12 @@ async def test_what_concerns_all_tenants_leads_the_app_to_the_migrator(
     await migrator.disconnect()
 
 
-async def test_another_prefix_takes_no_tables_over_unasked(
-    empty_postgres_url: str, prefix: str
-) -> None:
-    url, second = empty_postgres_url, prefix.replace("hf_", "hg_")
+async def test_another_prefix_takes_no_tables_over_unasked(prefix: str, postgres_url: str) -> None:
+    url, second = postgres_url, prefix.replace("hf_", "hg_")
     sql = (
         "SELECT relname, relowner::regrole::text, relacl::text FROM pg_class"
         " WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
     )
-    await _migrate(url)
     await _make(url, prefix)
     before = await _ask(url, sql)
     both = (
@@ -364,23 +343,20 @@ async def test_another_prefix_takes_no_tables_over_unasked(
             )
 
 
-async def test_tables_of_an_owner_of_no_prefix_are_taken(
-    empty_postgres_url: str, prefix: str
-) -> None:
+async def test_tables_of_an_owner_of_no_prefix_are_taken(prefix: str, postgres_url: str) -> None:
     """Whatever its name: nobody else's roles are in the way."""
-    await _migrate(empty_postgres_url)
     await run_sql(
-        empty_postgres_url,
+        postgres_url,
         f"CREATE ROLE {prefix}_app",
         f"CREATE ROLE {prefix}_old_owner",
         f"ALTER TABLE tasks OWNER TO {prefix}_app",
         f"ALTER TABLE users OWNER TO {prefix}_old_owner",
     )
     try:
-        await _make(empty_postgres_url, prefix)
+        await _make(postgres_url, prefix)
     finally:
         await run_sql(
-            empty_postgres_url,
+            postgres_url,
             f"DROP OWNED BY {prefix}_old_owner",
             f"DROP ROLE {prefix}_old_owner",
         )
@@ -388,21 +364,19 @@ async def test_tables_of_an_owner_of_no_prefix_are_taken(
 
 @pytest.mark.parametrize("role", ["app", "migrator"])
 async def test_who_may_not_make_roles_is_told_who_may(
-    empty_postgres_url: str, prefix: str, role: str
+    prefix: str, postgres_url: str, role: str
 ) -> None:
-    await _migrate(empty_postgres_url)
-    await _make(empty_postgres_url, prefix)
+    await _make(postgres_url, prefix)
     lacking = rf"create_roles: .* privilege for ALTER ROLE {prefix}_owner .*superuser, or"
     with pytest.raises(QueryError, match=lacking) as refused:
-        await _make(_as(empty_postgres_url, f"{prefix}_{role}"), prefix)
+        await _make(_as(postgres_url, f"{prefix}_{role}"), prefix)
     assert not refused.value.is_retryable
 
 
-async def test_recording_is_switched_by_the_migrator(empty_postgres_url: str, prefix: str) -> None:
-    await _migrate(empty_postgres_url)
-    await _make(empty_postgres_url, prefix)
+async def test_recording_is_switched_by_the_migrator(prefix: str, postgres_url: str) -> None:
+    await _make(postgres_url, prefix)
     app, migrator = (
-        create_backend(_as(empty_postgres_url, f"{prefix}_{role}"), tenant="acme")
+        create_backend(_as(postgres_url, f"{prefix}_{role}"), tenant="acme")
         for role in ("app", "migrator")
     )
     async with app, migrator:
