@@ -34,6 +34,16 @@ async def empty(empty_url: str) -> AsyncIterator[PersistenceBackend]:
 
 
 @pytest.fixture
+async def migrated(shared_url: str) -> AsyncIterator[PersistenceBackend]:
+    """A connected backend on a copy of a migrated database, for what does not ask how it became
+    one."""
+    backend = create_backend(shared_url)
+    await backend.connect()
+    yield backend
+    await backend.disconnect()
+
+
+@pytest.fixture
 def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Adds a revision ``9999`` behind the newest: as a newer Holdfast would have it."""
     copy = tmp_path / "versions"

@@ -51,11 +51,10 @@ DRIFT = {
 
 
 @pytest.mark.parametrize("name", DRIFT)
-async def test_drift_is_seen(empty: PersistenceBackend, name: str) -> None:
-    await empty.migrate()
+async def test_drift_is_seen(migrated: PersistenceBackend, name: str) -> None:
     statements, expected = DRIFT[name]
-    await run_sql(empty, *statements)
-    assert expected in "\n".join(await empty.schema_drift())
+    await run_sql(migrated, *statements)
+    assert expected in "\n".join(await migrated.schema_drift())
 
 
 DROPPED = {
@@ -69,10 +68,9 @@ ADDED = {
 }
 
 
-async def test_triggers_that_are_missing_or_unknown_are_seen(empty: PersistenceBackend) -> None:
-    await empty.migrate()
-    await run_sql(empty, DROPPED[empty.backend_name], ADDED[empty.backend_name])
-    found = set(await empty.schema_drift())
+async def test_triggers_that_are_missing_or_unknown_are_seen(migrated: PersistenceBackend) -> None:
+    await run_sql(migrated, DROPPED[migrated.backend_name], ADDED[migrated.backend_name])
+    found = set(await migrated.schema_drift())
     # On SQLite a rule is kept by two triggers, and one of them is not enough.
     found -= {"unknown trigger ck_users_ceo_minimum_DELETE"}
     assert found == {"missing trigger ck_users_ceo_minimum", "unknown trigger novel"}
@@ -98,19 +96,17 @@ async def test_up_down_and_up_again(empty: PersistenceBackend) -> None:
     await empty.tasks.save(full()["tasks"])  # type: ignore[arg-type]
 
 
-async def test_one_step_down(empty: PersistenceBackend) -> None:
-    await empty.migrate()
-    await empty.downgrade("-1")
+async def test_one_step_down(migrated: PersistenceBackend) -> None:
+    await migrated.downgrade("-1")
     before = migrations.history()[0].down_revision
-    assert (await empty.status()).revision == before
+    assert (await migrated.status()).revision == before
 
 
 async def test_migrating_twice_does_nothing(
-    empty: PersistenceBackend, monkeypatch: pytest.MonkeyPatch
+    migrated: PersistenceBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await empty.migrate()
-    before = await everything(empty)
-    engine = engine_of(empty)
+    before = await everything(migrated)
+    engine = engine_of(migrated)
     run_sync, exclusive = engine.run_sync, []
 
     async def watched(work: Any, **options: bool) -> Any:
@@ -118,9 +114,9 @@ async def test_migrating_twice_does_nothing(
         return await run_sync(work, **options)
 
     monkeypatch.setattr(engine, "run_sync", watched)
-    await empty.migrate()
+    await migrated.migrate()
     assert exclusive == [False]  # not even a lock
-    assert await everything(empty) == before
+    assert await everything(migrated) == before
 
 
 async def test_head_history_and_current(empty: PersistenceBackend) -> None:

@@ -82,11 +82,11 @@ async def test_each_chain_has_its_own_count(empty_url: str, tmp_path: Path) -> N
         assert await everything(backend) == made
 
 
-async def test_what_others_build_on_is_undone_last(empty_url: str, tmp_path: Path) -> None:
+async def test_what_others_build_on_is_undone_last(shared_url: str, tmp_path: Path) -> None:
     one, two = make(tmp_path, "pad"), make(tmp_path, "pad2", tables=("pad2_notes",))
     await written(one)
     await written(two, one)
-    async with opened(empty_url, one, two) as backend:
+    async with opened(shared_url, one, two) as backend:
         await backend.migrate()
         before = await everything(backend)
         with pytest.raises(MigrationError, match="downgrade pad, pad2 to base first"):
@@ -97,13 +97,11 @@ async def test_what_others_build_on_is_undone_last(empty_url: str, tmp_path: Pat
 
 
 async def test_a_usual_start_takes_no_lock(
-    empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extension = make(tmp_path)
     await written(extension)
-    async with opened(empty_url) as backend:
-        await backend.migrate()
-    async with opened(empty_url, extension) as backend:
+    async with opened(shared_url, extension) as backend:
         engine, exclusive = engine_of(backend), []
         run_sync = engine.run_sync
 
@@ -133,10 +131,10 @@ async def test_all_chains_or_none(empty_url: str, tmp_path: Path) -> None:
         assert (await backend.status()).extensions["pad"].revision == "0002"
 
 
-async def test_an_extension_newer_than_the_code_is_refused(empty_url: str, tmp_path: Path) -> None:
+async def test_an_extension_newer_than_the_code_is_refused(shared_url: str, tmp_path: Path) -> None:
     extension = make(tmp_path)
     await written(extension)
-    async with opened(empty_url, extension) as backend:
+    async with opened(shared_url, extension) as backend:
         await backend.migrate()
         await run_sql(backend, "UPDATE holdfast_revision_pad SET version_num = '9999'")
         before = await everything(backend)
@@ -144,34 +142,34 @@ async def test_an_extension_newer_than_the_code_is_refused(empty_url: str, tmp_p
             with pytest.raises(SchemaTooNewError, match=r"extension pad: .*9999.*Upgrade Pad"):
                 await refused
         assert await everything(backend) == before
-    async with opened(empty_url) as backend:  # nobody else minds
+    async with opened(shared_url) as backend:  # nobody else minds
         await backend.migrate()
 
 
 async def test_what_is_not_attached_is_unknown_and_in_nobodys_way(
-    empty_url: str, tmp_path: Path
+    shared_url: str, tmp_path: Path
 ) -> None:
     extension = make(tmp_path)
     await written(extension)
-    async with opened(empty_url, extension) as backend:
+    async with opened(shared_url, extension) as backend:
         await backend.migrate()
         notes: Any = backend.repository(extension.repositories[0])
         await notes.save(Note(id="n", text="t"))
-    async with opened(empty_url) as backend:
+    async with opened(shared_url) as backend:
         await backend.migrate()
         assert await drift(backend) == []
         assert (await backend.status()).extensions == {}
         assert "pad_notes" not in (await backend.status()).tables
-    async with opened(empty_url, extension) as backend:
+    async with opened(shared_url, extension) as backend:
         await backend.migrate()
         notes = backend.repository(extension.repositories[0])
         assert await notes.get("n") == Note(id="n", text="t")
 
 
-async def test_drift_of_an_extension_is_seen(empty_url: str, tmp_path: Path) -> None:
+async def test_drift_of_an_extension_is_seen(shared_url: str, tmp_path: Path) -> None:
     extension = make(tmp_path)
     await written(extension)
-    async with opened(empty_url, extension) as backend:
+    async with opened(shared_url, extension) as backend:
         await backend.migrate()
         await run_sql(backend, "DROP INDEX ix_pad_notes_text", "CREATE TABLE novel (id TEXT)")
         assert await drift(backend) == ["add_index: ix_pad_notes_text"]
@@ -221,20 +219,20 @@ async def test_the_sql_of_an_extension_is_printed_too(
             assert await drift(backend) == []
 
 
-async def test_an_extension_without_revisions_yet(empty_url: str, tmp_path: Path) -> None:
-    async with opened(empty_url, make(tmp_path)) as backend:
+async def test_an_extension_without_revisions_yet(shared_url: str, tmp_path: Path) -> None:
+    async with opened(shared_url, make(tmp_path)) as backend:
         await backend.migrate()
         assert (await backend.status()).extensions["pad"] == ExtensionStatus(None, None)
         assert "add_table: pad_notes" in await drift(backend)
 
 
 async def test_a_newer_holdfast_moves_on_below(
-    empty_url: str, tmp_path: Path, scripts: Callable[[str], None]
+    shared_url: str, tmp_path: Path, scripts: Callable[[str], None]
 ) -> None:
     (tmp_path / "own").mkdir()
     extension = make(tmp_path / "own")
     await written(extension)
-    async with opened(empty_url, extension) as backend:
+    async with opened(shared_url, extension) as backend:
         await backend.migrate()
         scripts(NOVEL)
         await backend.migrate()

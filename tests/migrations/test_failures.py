@@ -22,23 +22,22 @@ FAILS = [
 
 @pytest.mark.parametrize("fails", FAILS)
 async def test_a_failing_revision_changes_nothing(
-    empty: PersistenceBackend, scripts: Callable[[str], None], fails: str
+    migrated: PersistenceBackend, scripts: Callable[[str], None], fails: str
 ) -> None:
-    await empty.migrate()
-    await empty.set_setting("k", "kept")
-    before, known = await everything(empty), migrations.head()
+    await migrated.set_setting("k", "kept")
+    before, known = await everything(migrated), migrations.head()
     scripts(f"{NOVEL}; op.drop_table('settings'); {fails}")
     assert migrations.head() == "9999"
     with pytest.raises(MigrationError, match="undone"):
-        await empty.migrate()
-    assert await everything(empty) == before
-    assert await migrations.current(engine_of(empty)) == known
-    assert await empty.get_setting("k") == "kept"
+        await migrated.migrate()
+    assert await everything(migrated) == before
+    assert await migrations.current(engine_of(migrated)) == known
+    assert await migrated.get_setting("k") == "kept"
     # And it can be tried again once it is repaired.
     scripts(NOVEL)
-    await empty.migrate()
-    assert await migrations.current(engine_of(empty)) == "9999"
-    assert any("novel" in item for item in await everything(empty))
+    await migrated.migrate()
+    assert await migrations.current(engine_of(migrated)) == "9999"
+    assert any("novel" in item for item in await everything(migrated))
 
 
 async def test_a_first_migration_that_fails_half_way_leaves_nothing(
@@ -60,15 +59,14 @@ async def test_an_error_that_is_no_database_s_is_a_migration_error_too(
     assert await everything(empty) == set()
 
 
-async def test_a_schema_newer_than_the_code_is_refused(empty: PersistenceBackend) -> None:
-    await empty.migrate()
-    await run_sql(empty, "UPDATE holdfast_revision SET version_num = '9999'")
-    before = await everything(empty)
-    for refused in (empty.migrate(), empty.downgrade("base"), empty.downgrade("-1")):
+async def test_a_schema_newer_than_the_code_is_refused(migrated: PersistenceBackend) -> None:
+    await run_sql(migrated, "UPDATE holdfast_revision SET version_num = '9999'")
+    before = await everything(migrated)
+    for refused in (migrated.migrate(), migrated.downgrade("base"), migrated.downgrade("-1")):
         with pytest.raises(SchemaTooNewError, match=r"9999.*Upgrade Holdfast"):
             await refused
-    assert await everything(empty) == before
-    assert (await empty.status()).revision == "9999"
+    assert await everything(migrated) == before
+    assert (await migrated.status()).revision == "9999"
 
 
 async def test_a_database_a_newer_release_migrated_is_refused(
@@ -88,10 +86,9 @@ async def test_a_database_a_newer_release_migrated_is_refused(
 
 
 @pytest.mark.parametrize("revision", ["nowhere", "-9", "+3"])
-async def test_a_revision_that_does_not_exist(empty: PersistenceBackend, revision: str) -> None:
-    await empty.migrate()
-    before = await everything(empty)
+async def test_a_revision_that_does_not_exist(migrated: PersistenceBackend, revision: str) -> None:
+    before = await everything(migrated)
     with pytest.raises(MigrationError):
-        await empty.downgrade(revision)
-    assert await everything(empty) == before
-    assert (await empty.status()).revision == migrations.head()
+        await migrated.downgrade(revision)
+    assert await everything(migrated) == before
+    assert (await migrated.status()).revision == migrations.head()

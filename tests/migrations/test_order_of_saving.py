@@ -37,31 +37,30 @@ def message(key: str) -> Message:
 
 async def _go_back(backend: PersistenceBackend) -> None:
     """To the schema of before, with rows of the release that had it."""
-    await backend.migrate()
     await backend.downgrade(BEFORE)
     await run_sql(backend, *(_MESSAGE.format(key=key) for key in KEYS[:3]), _SPENT)
 
 
-async def test_rows_are_carried_over(empty: PersistenceBackend) -> None:
-    await _go_back(empty)
-    await empty.migrate()
-    assert await empty.schema_drift() == []
-    await empty.messages.save(message(KEYS[3]))
+async def test_rows_are_carried_over(migrated: PersistenceBackend) -> None:
+    await _go_back(migrated)
+    await migrated.migrate()
+    assert await migrated.schema_drift() == []
+    await migrated.messages.save(message(KEYS[3]))
     # While the new release is rolled out, the one before goes on writing, and knows no order.
-    await run_sql(empty, _MESSAGE.format(key=KEYS[4]))
-    found = [str(one.id) for one in await empty.messages.get_history("c")]
+    await run_sql(migrated, _MESSAGE.format(key=KEYS[4]))
+    found = [str(one.id) for one in await migrated.messages.get_history("c")]
     assert found == [KEYS[3], *sorted([*KEYS[:3], KEYS[4]], reverse=True)]
-    assert (await empty.project_cost_aggregates.increment("p", 0.7, 1, 1)).total_cost == 1.0
-    carried = await everything(empty)
-    await empty.downgrade("base")
-    await empty.migrate()
-    assert await everything(empty) == carried
+    assert (await migrated.project_cost_aggregates.increment("p", 0.7, 1, 1)).total_cost == 1.0
+    carried = await everything(migrated)
+    await migrated.downgrade("base")
+    await migrated.migrate()
+    assert await everything(migrated) == carried
 
 
 @pytest.mark.parametrize("committed", [True, False])
-async def test_a_replacement_that_was_cut_short(empty_postgres_url: str, committed: bool) -> None:
+async def test_a_replacement_that_was_cut_short(postgres_url: str, committed: bool) -> None:
     """Killed while it built an index, and killed between dropping one and naming the next."""
-    async with connected(create_backend(empty_postgres_url)) as backend:
+    async with connected(create_backend(postgres_url)) as backend:
         complete = await everything(backend)
         await _go_back(backend)
         if committed:  # what came before the indexes was

@@ -25,32 +25,30 @@ async def _fill(backend: PersistenceBackend) -> None:
     await run_sql(backend, "UPDATE tasks SET dependencies = '{}' WHERE id = 'damaged'")
 
 
-async def test_rows_are_carried_over(empty: PersistenceBackend) -> None:
-    await empty.migrate()
-    complete = await everything(empty)
-    await _fill(empty)
-    await empty.record_changes(empty.tasks)
-    recorded = (await empty.status()).tables["changes"].rows
-    await empty.downgrade(BEFORE)
-    await empty.migrate()
-    assert (await empty.status()).tables["changes"].rows == recorded
-    await empty.stop_recording(empty.tasks)
-    assert await everything(empty) == complete
-    other = empty.for_tenant("other")
-    assert [await claimed(empty), await claimed(empty)] == ["free", "ready"]
-    await save(empty, done("e"))
-    assert await claimed(empty, project="nothing") is None
-    await save(empty, done("f"))
-    assert await claimed(empty) == "waits"
+async def test_rows_are_carried_over(migrated: PersistenceBackend) -> None:
+    complete = await everything(migrated)
+    await _fill(migrated)
+    await migrated.record_changes(migrated.tasks)
+    recorded = (await migrated.status()).tables["changes"].rows
+    await migrated.downgrade(BEFORE)
+    await migrated.migrate()
+    assert (await migrated.status()).tables["changes"].rows == recorded
+    await migrated.stop_recording(migrated.tasks)
+    assert await everything(migrated) == complete
+    other = migrated.for_tenant("other")
+    assert [await claimed(migrated), await claimed(migrated)] == ["free", "ready"]
+    await save(migrated, done("e"))
+    assert await claimed(migrated, project="nothing") is None
+    await save(migrated, done("f"))
+    assert await claimed(migrated) == "waits"
     assert await claimed(other) is None
-    assert await waiting(empty) == {"waits": "d"}  # the other tenant's
+    assert await waiting(migrated) == {"waits": "d"}  # the other tenant's
     await save(other, done("d"))
     assert await claimed(other) == "waits"
 
 
-async def test_the_rows_are_marked_as_if_they_were_saved_now(empty: PersistenceBackend) -> None:
-    await empty.migrate()
-    await save(empty, *(task(f"t{n}", dependencies=(f"d{n}",)) for n in range(50)))
-    await empty.downgrade(BEFORE)
-    await empty.migrate()
-    assert await waiting(empty) == {f"t{n}": f"d{n}" for n in range(50)}
+async def test_the_rows_are_marked_as_if_they_were_saved_now(migrated: PersistenceBackend) -> None:
+    await save(migrated, *(task(f"t{n}", dependencies=(f"d{n}",)) for n in range(50)))
+    await migrated.downgrade(BEFORE)
+    await migrated.migrate()
+    assert await waiting(migrated) == {f"t{n}": f"d{n}" for n in range(50)}
