@@ -86,7 +86,8 @@ def test_defaults() -> None:
     "path",
     ["../x.db", "a/../x.db", "a\\..\\x.db", "/srv/..", "", " ", "a\0b", ":memory", "memory:",
      ":MEMORY:", "::memory:", "/:memory:", "./:memory:", "a/memory:", "~", "~/x.db", "~ann/x.db",
-     "~\\x.db", "file:x.db", "file::memory:", "x.db/", "data\\", " x.db", "x.db ", "x.db\n"],
+     "~\\x.db", "file:x.db", "file::memory:", "x.db/", "data\\", " x.db", "x.db ", "x.db\n",
+     "a.db-wal", "a.db-shm", "a.db-journal", "a.db-mark", "a.db-checkpoint", "/srv/a-WAL", "-wal"],
 )  # fmt: skip
 def test_paths_refused(path: str) -> None:
     with pytest.raises(ValidationError):
@@ -307,6 +308,7 @@ P = f"postgresql://ann:{CANARY}"
         ("sqlite:///a.db?mode=rx", r"sqlite\.mode: .*'rwc', 'rw' or 'ro'"),
         ("sqlite:///:memory:?mode=ro", "leave mode out"),
         ("sqlite:///a.db?immutable=1", "unknown URL parameter 'immutable'"),
+        ("sqlite:///a.db-wal", r"sqlite\.path: must not end in -wal, .*the database beside it"),
         ("sqlite:///a/../b.db", r"sqlite\.path: must not contain a '\.\.'"),
         ("sqlite:///a.db?reader=3", "unknown URL parameter 'reader'.*readers"),
         ("sqlite:///a.db?host=db", "unknown URL parameter 'host'"),

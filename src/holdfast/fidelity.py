@@ -251,6 +251,8 @@ class _Search:
         elif isinstance(value, kinds):
             frozen = isinstance(value, MappingProxyType) and kinds is _TYPED
             yield from self._inside(value, place, _FROZEN if frozen else kinds)
+        elif isinstance(value, Iterator):
+            yield f"{place} holds {_named(value)}, which can be read once only: make it a list"
         elif kinds is not _TYPED or not isinstance(value, date | UUID | Enum):
             yield (
                 f"{place} holds {_named(value)}, which would not come back from JSON as it is: "

@@ -95,6 +95,8 @@ def plain(value: Any, declared: Classes = None, allowance: Allowance | None = No
         if allowance is not None:
             allowance.spend(len(value))
         return [plain(item, declared, allowance) for item in value]
+    if isinstance(value, Iterator):  # to read it is to take what it has from its owner
+        raise TypeError("it can be read once only")
     return str(value) if isinstance(value, PurePath) else to_jsonable_python(value)
 
 

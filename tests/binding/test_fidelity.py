@@ -6,7 +6,7 @@ import datetime as dt
 import math
 import re
 from collections import OrderedDict, UserDict, defaultdict, deque, namedtuple
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
@@ -467,3 +467,18 @@ async def test_through_an_engine(url: str) -> None:
         assert await backend.tasks.get("g") == good.model_copy(
             update={"status": good.status.GIVEN, "assigned_to": "ada"}
         )
+
+
+class Once(Item):
+    numbers: Iterable[int] = ()
+    anything: Any = None
+
+
+@pytest.mark.parametrize("field", ["numbers", "anything"])
+def test_what_can_be_read_once_stays_its_owners(field: str) -> None:
+    """A refused save has not taken what a generator has."""
+    given = Once(id="i", **{field: (n for n in [1, 2, 3])})
+    for _ in range(2):
+        with pytest.raises(InvalidArgumentError, match=rf"{field} holds .* read once only"):
+            stored(mapper_of(Once), given)
+    assert list(getattr(given, field)) == [1, 2, 3]

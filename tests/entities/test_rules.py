@@ -154,7 +154,7 @@ def test_what_is_allowed() -> None:
     assert free.retry_reason is None
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\t\n", "\x1c", "\u3000"])
+@pytest.mark.parametrize("blank", ["", " ", "\t\n", "\x1c", "\u3000", "\ud800", "t\udfff"])
 def test_a_blank_id_is_told_in_words(blank: str) -> None:
     for name in ("tasks", "users", "projects"):
         entity = type(full()[name])
@@ -162,7 +162,7 @@ def test_a_blank_id_is_told_in_words(blank: str) -> None:
         with pytest.raises(ValidationError) as caught:
             entity.model_validate(fields)
         assert [(e["loc"], e["msg"]) for e in caught.value.errors()] == [
-            (("id",), "must not be blank")
+            (("id",), "must not be blank or hold a lone surrogate")
         ]
     with pytest.raises(ValidationError, match="should be a valid string"):
         Task.model_validate(full()["tasks"].model_dump() | {"id": 7})

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import MigrationError, PersistenceBackend, SchemaTooNewError, migrations
+from holdfast import (
+    InvalidArgumentError,
+    MigrationError,
+    PersistenceBackend,
+    SchemaTooNewError,
+    migrations,
+)
 from holdfast.migrations import HOLDFAST
 
 from .conftest import engine_of, everything, run_sql
@@ -92,3 +98,17 @@ async def test_a_revision_that_does_not_exist(migrated: PersistenceBackend, revi
         await migrated.downgrade(revision)
     assert await everything(migrated) == before
     assert (await migrated.status()).revision == migrations.head()
+
+
+async def test_words_that_are_no_revision(migrated: PersistenceBackend) -> None:
+    before = await everything(migrated)
+    for word in (
+        "", " ", "@", "-0", "+1", "-x", "--1", "-1-1", "0001-1", "0001+1", "00", "0001:base",
+        "heads", "a@b", "no-such", "\0", "\ud800", "-99999999999999999999",
+    ):  # fmt: skip
+        with pytest.raises(MigrationError, match=r"there is no revision .* give base, -1 for one"):
+            await migrated.downgrade(word)
+    for value in (None, 1, b"base", ["base"]):
+        with pytest.raises(InvalidArgumentError, match="downgrade: revision must be text"):
+            await migrated.downgrade(value)  # type: ignore[arg-type]
+    assert await everything(migrated) == before

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import Connection
 
 from holdfast import PersistenceBackend, create_backend
 from holdfast.operations import Finding
@@ -56,6 +60,58 @@ async def test_a_schema_that_is_behind_or_was_changed_is_seen(
     assert any("ix_tasks_status" in said for _, said in about(await look(postgres_url), "schema"))
     await run_sql(postgres_url, "UPDATE holdfast_revision SET version_num = '9999'")
     assert "9999" in about(await look(postgres_url), "schema of holdfast")[0][1]
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        (
+            "ALTER TABLE users DISABLE TRIGGER ck_users_owner_minimum",
+            "trigger ck_users_owner_minimum on users is switched off: ALTER TABLE users ENABLE",
+        ),
+        (
+            "ALTER TABLE users ENABLE REPLICA TRIGGER ck_users_owner_minimum",
+            "trigger ck_users_owner_minimum on users is switched off",
+        ),
+        ("ALTER TABLE settings DISABLE TRIGGER USER", "on settings is switched off"),
+        ("ALTER TABLE sessions DISABLE TRIGGER ALL", "foreign keys of sessions"),
+        ("ALTER TABLE users DISABLE ROW LEVEL SECURITY", "row security of users is switched off"),
+        ("DROP POLICY holdfast_tenant ON users", "missing policy of users"),
+        ("DROP TRIGGER ck_users_owner_minimum ON users", "missing trigger ck_users_owner_minimum"),
+    ],
+)
+async def test_a_rule_that_does_not_hold_is_seen(
+    postgres_url: str, statement: str, says: str
+) -> None:
+    async with create_backend(postgres_url) as backend:
+        await backend.record_changes(backend.settings)
+    assert [level for level, _ in about(await look(postgres_url), "schema")] == ["ok"]
+    await run_sql(postgres_url, statement)
+    found = about(await look(postgres_url), "schema")
+    assert [level for level, said in found if says in said] == ["problem"] * len(found)
+
+
+async def test_names_in_another_case_are_the_same_on_sqlite(sqlite_url: str) -> None:
+    async with create_backend(sqlite_url) as backend:
+        core: Any = backend._core  # type: ignore[attr-defined]
+
+        def again(connection: Connection) -> None:
+            find = "SELECT name, sql FROM sqlite_schema WHERE name LIKE 'ck_users_owner_minimum%'"
+            for name, sql in connection.exec_driver_sql(find).all():
+                connection.exec_driver_sql(f"DROP TRIGGER {name}")
+                connection.exec_driver_sql(sql.replace("ON users", 'ON "Users"'))
+
+        await core.engine.run_sync(again)
+    assert [level for level, _ in about(await look(sqlite_url), "schema")] == ["ok"]
+    await asyncio.to_thread(
+        run_on, sqlite_url, "CREATE TRIGGER evil AFTER INSERT ON TASKS BEGIN SELECT 1; END"
+    )
+    assert about(await look(sqlite_url), "schema") == [("problem", "unknown trigger evil")]
+
+
+def run_on(url: str, sql: str) -> None:
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        connection.execute(sql)
 
 
 async def test_what_a_server_lacks_is_seen() -> None:

@@ -192,3 +192,76 @@ async def test_a_backup_goes_into_a_schema_of_its_own(
         assert await restored.operations.restore(tmp_path / "org.backup") == made
         assert await restored.schema_drift() == []
         assert await restored.tasks.get("t") == task("t")
+
+
+#: What may have been taken away: the statements, and what is told.
+TAKEN_ON_SQLITE = [
+    (
+        "DROP TRIGGER ck_users_owner_minimum_UPDATE",
+        "trigger ck_users_owner_minimum_UPDATE on users",
+    ),
+    (
+        "DROP TRIGGER ck_users_owner_minimum_DELETE",
+        "trigger ck_users_owner_minimum_DELETE on users",
+    ),
+]
+TAKEN_ON_POSTGRES = [
+    (
+        "DROP TRIGGER ck_users_owner_minimum ON users",
+        "trigger ck_users_owner_minimum on users",
+    ),
+    ("DROP POLICY holdfast_tenant ON users", "policy holdfast_tenant on users"),
+    ("ALTER TABLE users DISABLE ROW LEVEL SECURITY", "row security of users"),
+]
+
+
+async def try_without(url: str, statement: str, name: str, into: str, path: Path) -> None:
+    async with connected(url) as backend:
+        await backend.record_changes(backend.settings, backend.users)
+        await backend.tasks.save(task("t"))
+        await run_on(backend, [statement])
+        made = await backend.operations.backup(path)
+    async with connected(into) as restored:
+        with pytest.raises(BackupError, match=f"lacks what keeps .*{re.escape(name)}"):
+            await restored.operations.restore(path)
+        assert await engine_of(restored).count(list(made.rows)) == {}
+        assert await restored.operations.restore(path, keep_foreign=True) == made
+
+
+@pytest.mark.parametrize(("statement", "name"), TAKEN_ON_SQLITE)
+async def test_what_was_taken_away_is_told_on_sqlite(
+    statement: str, name: str, sqlite_url: str, tmp_path: Path
+) -> None:
+    into = f"sqlite:///{tmp_path / 'restored.db'}"
+    await try_without(sqlite_url, statement, name, into, tmp_path / "org.backup")
+
+
+@pytest.mark.parametrize(("statement", "name"), TAKEN_ON_POSTGRES, ids=lambda value: value[-40:])
+async def test_what_was_taken_away_is_told_on_postgres(
+    statement: str, name: str, postgres_url: str, empty_postgres_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "org.backup"
+    await try_without(postgres_url, statement, name, empty_postgres_url, path)
+
+
+async def test_a_backup_from_before_there_were_policies_is_restored(
+    postgres_url: str, empty_postgres_url: str, tmp_path: Path
+) -> None:
+    async with connected(postgres_url) as backend:
+        await run_on(
+            backend,
+            [
+                """
+DO $$ DECLARE t text; BEGIN FOR t IN SELECT polrelid::regclass FROM pg_policy LOOP
+EXECUTE format('DROP POLICY holdfast_tenant ON %I', t);
+EXECUTE format('ALTER TABLE %I DISABLE ROW LEVEL SECURITY', t);
+END LOOP; END $$
+""",
+                "DROP FUNCTION holdfast_tenant()",
+            ],
+        )
+        made = await backend.operations.backup(tmp_path / "org.backup")
+    async with connected(empty_postgres_url) as restored:
+        assert await restored.operations.restore(tmp_path / "org.backup") == made
+        await restored.migrate()
+        assert await restored.schema_drift() == []

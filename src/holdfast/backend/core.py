@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar, cast, get_args
 from sqlalchemy import Table, bindparam, func, select
 
 from holdfast import changes, checks, migrations
+from holdfast.backend.once import Once, awaitable, callable_
 from holdfast.backend.protocol import (
     ExtensionStatus,
     Health,
@@ -91,7 +92,7 @@ class Backend(PersistenceBackend):
         self._report = report
         self._tenant = checks.not_blank(tenant, "tenant")
         self._made: dict[type[Any], Any] = {}
-        self._made_on = 0
+        self._made_on = self._entered = 0
 
     async def connect(self) -> None:
         core = self._core
@@ -131,7 +132,12 @@ class Backend(PersistenceBackend):
             logger.warning("closing the engine failed", exc_info=True)
 
     async def __aenter__(self) -> Self:
-        await self.connect()
+        self._entered += 1  # before: a block that ends meanwhile leaves the connection to this one
+        try:
+            await self.connect()
+        except BaseException:
+            self._entered -= 1
+            raise
         return self
 
     async def __aexit__(
@@ -140,7 +146,9 @@ class Backend(PersistenceBackend):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        await self.disconnect()
+        self._entered -= 1
+        if not self._entered:  # else it is another block's still
+            await self.disconnect()
 
     async def health_check(self) -> bool:
         if not self._core.connected:
@@ -202,7 +210,7 @@ class Backend(PersistenceBackend):
     def transaction(
         self, *, isolation: Isolation = "read committed"
     ) -> AbstractAsyncContextManager[Transaction]:
-        return self._transaction(isolation)
+        return Once(self._transaction(isolation), "backend.transaction")
 
     async def atomically(
         self,
@@ -211,8 +219,9 @@ class Backend(PersistenceBackend):
         isolation: Isolation = "read committed",
     ) -> T:
         def on(session: Session) -> Awaitable[T]:
-            return work(Transaction(session, self._tenant, self._make))
+            return awaitable(work(Transaction(session, self._tenant, self._make)))
 
+        callable_(work)
         return await self._engine().atomically(on, isolation=_checked(isolation))
 
     def stats(self) -> EngineStats:

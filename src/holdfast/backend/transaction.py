@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
 
 from holdfast import checks
+from holdfast.backend.once import Once, awaitable, callable_
 from holdfast.engines.base import Session
 from holdfast.reading import Report
 from holdfast.repositories import Repositories
@@ -31,16 +32,21 @@ class Transaction(Repositories):
         self._make = make
         self._made: dict[type[Any], Any] = {}
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """A savepoint: what fails inside it can be caught outside of it."""
+        return Once(self._savepoint(), "tx.transaction")
+
+    @asynccontextmanager
+    async def _savepoint(self) -> AsyncIterator[Transaction]:
         async with self._session.transaction() as session:
             yield Transaction(session, self._tenant, self._make)
 
     async def atomically(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """``work`` in a savepoint, run once: what loses against others is the whole transaction."""
+        callable_(work)
         async with self.transaction() as inner:
-            return await work(inner)
+            found: T = await awaitable(work(inner))
+            return found
 
     def for_tenant(self, tenant: str) -> Transaction:
         """The same transaction for another tenant's records."""

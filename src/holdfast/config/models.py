@@ -59,12 +59,20 @@ def _meant(text: str) -> str:
     return text
 
 
+#: What SQLite and Holdfast add to a database's name for files of theirs.
+_BESIDE = ("-wal", "-shm", "-journal", "-mark", "-checkpoint")
+
+
 def _file_path(text: str) -> str:
     if "\0" in text:
         raise ValueError("must not contain a NUL character")
     # Under both rules: a configuration is written on one system and read on another.
     if ".." in PureWindowsPath(text).parts or ".." in PurePosixPath(text).parts:
         raise ValueError("must not contain a '..' component")
+    if text.lower().endswith(_BESIDE):
+        raise ValueError(
+            f"must not end in {', '.join(_BESIDE)}: such a file belongs to the database beside it"
+        )
     return text
 
 

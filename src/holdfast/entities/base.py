@@ -100,7 +100,10 @@ def _in_utc(value: datetime) -> datetime:
 
 
 class _NotBlank:
-    """A rule of Pydantic's own speed that is told in words: no pattern says what is wrong."""
+    """A rule of Pydantic's own speed that is told in words: no pattern says what is wrong.
+
+    One sentence for both: what matches patterns refuses a lone surrogate as it refuses a blank.
+    """
 
     #: White space is what `str.strip` removes; a regular expression's ``\s`` lacks \x1c to \x1f.
     pattern = r"[^\s\x1c-\x1f]"
@@ -109,7 +112,7 @@ class _NotBlank:
         rule = core_schema.custom_error_schema(
             core_schema.str_schema(pattern=self.pattern),
             custom_error_type="blank",
-            custom_error_message="must not be blank",
+            custom_error_message="must not be blank or hold a lone surrogate",
         )
         return core_schema.chain_schema([handler(source), rule])
 

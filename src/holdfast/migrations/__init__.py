@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.migrations.chain import HOLDFAST, Chain, Revision
-from holdfast.migrations.reference import foreign
+from holdfast.migrations.reference import Differences, differences
 from holdfast.migrations.runner import (
     beside,
     check,
@@ -20,12 +20,13 @@ from holdfast.migrations.writing import generate, write_revision
 __all__ = [
     "HOLDFAST",
     "Chain",
+    "Differences",
     "Revision",
     "beside",
     "check",
     "current",
+    "differences",
     "downgrade",
-    "foreign",
     "generate",
     "head",
     "history",

@@ -1,28 +1,47 @@
-"""What acts on Holdfast's tables and was made by no revision.
+"""What acts on Holdfast's tables and was made by no revision; and what should, and is not there.
 
 A trigger, a rule, a policy or a function of a stranger's, once it is in a database, copies or hides
-the rows of every tenant. So a copy that comes from elsewhere is compared with a reference: the same
-revisions, run where nothing else is, and looked at in the same way.
+the rows of every tenant; without one of ours, one of Holdfast's rules holds no more. So a copy that
+comes from elsewhere is compared with a reference: the same revisions, run where nothing else is,
+and looked at in the same way.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from alembic import command
 from sqlalchemy import Connection
 
 from holdfast.migrations.chain import Chain
 from holdfast.schema import policies, recorders
-from holdfast.schema.attached import EVENT_TRIGGER, FUNCTION, attached, schemas_of
+from holdfast.schema.attached import (
+    EVENT_TRIGGER,
+    FUNCTION,
+    POLICY,
+    ROW_SECURITY,
+    attached,
+    schemas_of,
+)
 from holdfast.schema.recording import FORMER
 
-__all__ = ["foreign"]
+__all__ = ["Differences", "differences"]
 
 
-def foreign(connection: Connection, reference: Connection, chains: Sequence[Chain]) -> list[str]:
-    """What is on the tables of these chains, or has the name of something of theirs, and is not.
+class Differences(NamedTuple):
+    """By kind and name, as ``trigger t on users``; sorted."""
+
+    #: What is on the tables, or has the name of something of theirs, and is another's.
+    foreign: list[str]
+    missing: list[str]
+
+
+def differences(
+    connection: Connection, reference: Connection, chains: Sequence[Chain]
+) -> Differences:
+    """Compare what is attached to the tables of these chains with what their revisions make.
 
     Of a database at any revision that the chains know, else `SchemaTooNewError`. ``reference`` is
     an empty database of the same kind, which is filled.
@@ -53,8 +72,14 @@ def foreign(connection: Connection, reference: Connection, chains: Sequence[Chai
         if not name.startswith(EVENT_TRIGGER):
             expected[name].add(definition)
     # An application may have functions of its own: one that ours call shows in what calls it.
-    return sorted(
+    foreign = sorted(
         name
         for name, definition in found.items()
         if (definition not in expected[name] if name in expected else not name.startswith(FUNCTION))
     )
+    missing = set(expected).intersection(*made) - set(found)
+    if not any(name.startswith(POLICY) for name in found):  # from before there were any
+        missing = {
+            name for name in missing if not name.startswith((POLICY, FUNCTION, ROW_SECURITY))
+        }
+    return Differences(foreign, sorted(missing))

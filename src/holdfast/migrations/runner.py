@@ -15,14 +15,15 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
 
 from holdfast.engines.base import Engine
-from holdfast.errors import MigrationError, PersistenceError
+from holdfast.errors import InvalidArgumentError, MigrationError, PersistenceError
 from holdfast.migrations.chain import HOLDFAST, Chain, Revision
 from holdfast.migrations.former import carry_over
 from holdfast.migrations.obstacles import refuse_obstacles
 from holdfast.migrations.trial import alone
+from holdfast.printable import printable
 from holdfast.schema import policies
 from holdfast.schema.recorders import is_recorder, kept, renew
-from holdfast.schema.triggers import TRIGGERS, existing
+from holdfast.schema.triggers import TRIGGERS, existing, switched_off
 
 __all__ = [
     "beside",
@@ -103,6 +104,8 @@ async def downgrade(
     ``base``.
     """
 
+    _refuse_unknown(revision, chain)
+
     def undo(connection: Connection) -> None:
         chain.stands_at_head(connection)
         held = [other.name for other in later if other.revision(connection) is not None]
@@ -113,6 +116,20 @@ async def downgrade(
             command.downgrade(chain.config(connection=connection), revision)
 
     await run(engine, undo, exclusive=True)
+
+
+def _refuse_unknown(revision: str, chain: Chain) -> None:
+    """Alembic takes many other words, and breaks off at some of them."""
+    if not isinstance(revision, str):
+        raise InvalidArgumentError(
+            f"downgrade: revision must be text, not {type(revision).__name__}"
+        )
+    known = [step.revision for step in chain.history()]
+    if revision not in ("base", "head", *known) and not re.fullmatch("-[1-9][0-9]{0,3}", revision):
+        raise MigrationError(
+            f"{chain.place}there is no revision {printable(revision)!r} to downgrade to: give "
+            f"base, -1 for one step, or one of {', '.join(known)}"
+        )
 
 
 async def current(engine: Engine, chain: Chain = HOLDFAST) -> str | None:
@@ -152,7 +169,8 @@ async def check(engine: Engine, chains: Chains = (HOLDFAST,)) -> Sequence[str]:
         stored = {name for name in existing(connection, ours) if not is_recorder(name)}
         found += [f"missing trigger {name}" for name in TRIGGERS if name not in stored]
         found += [f"unknown trigger {name}" for name in sorted(stored) if name not in TRIGGERS]
-        found += [f"missing policy of {name}" for name in policies.lacking(connection, tables)]
+        found += switched_off(connection, ours)
+        found += policies.missing(connection, tables)
         found += [f"unknown policy {name}" for name in policies.strange(connection, tables)]
         return found
 

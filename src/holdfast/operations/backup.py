@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Table
 
 from holdfast.engines.base import Engine
 from holdfast.errors import BackupError
-from holdfast.migrations import Chain, current, foreign
+from holdfast.migrations import Chain, current, differences
 from holdfast.operations.tenants import concerning_all
 
 __all__ = ["Backup", "make", "restore", "verify"]
@@ -110,12 +110,21 @@ async def restore(
     found = await verify(source, engine.name)
 
     def accept(restored: Connection, reference: Connection) -> None:
-        strange = [] if keep_foreign else foreign(restored, reference, chains)
+        if keep_foreign:
+            return
+        strange, missing = differences(restored, reference, chains)
         if strange:
             raise BackupError(
                 f"{source} holds what no release of Holdfast makes: {', '.join(strange)}. It could "
                 "copy or hide rows of every tenant, and nothing was restored. If it is yours, "
                 "restore with --keep-foreign (keep_foreign=True)"
+            )
+        if missing:
+            raise BackupError(
+                f"{source} lacks what keeps Holdfast's rules: {', '.join(missing)}. Somebody took "
+                "it away before the backup, and nothing was restored. To have it without, and "
+                "repair it afterwards as the doctor says, restore with --keep-foreign "
+                "(keep_foreign=True)"
             )
 
     await engine.restore(source, accept)

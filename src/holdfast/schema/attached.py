@@ -9,10 +9,12 @@ from sqlalchemy import Connection, bindparam, text
 
 from holdfast.schema.functions import HERE
 
-__all__ = ["EVENT_TRIGGER", "FUNCTION", "attached", "schemas_of"]
+__all__ = ["EVENT_TRIGGER", "FUNCTION", "POLICY", "ROW_SECURITY", "attached", "schemas_of"]
 
 #: What the names of functions begin with: of all in the schema, whatever calls them.
 FUNCTION = "function "
+POLICY = "policy "
+ROW_SECURITY = "row security "
 #: Of event triggers, which are attached to the database.
 EVENT_TRIGGER = "event trigger "
 
@@ -42,6 +44,9 @@ SELECT format('policy %s on %s', polname, relname), concat_ws(
   ' ', polpermissive, polcmd, polroles::text, pg_get_expr(polqual, polrelid),
   pg_get_expr(polwithcheck, polrelid))
 FROM pg_policy JOIN ours ON ours.oid = polrelid
+UNION ALL
+SELECT format('row security of %s', ours.relname), ''
+FROM ours JOIN pg_class c ON c.oid = ours.oid WHERE relrowsecurity
 UNION ALL
 SELECT format('default of %s.%s', relname, attname), pg_get_expr(adbin, adrelid)
 FROM pg_attrdef JOIN ours ON ours.oid = adrelid

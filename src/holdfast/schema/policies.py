@@ -61,7 +61,7 @@ _POLICY = f"""
 CREATE POLICY {NAME} ON {{table}} USING ({SAME_TENANT}) WITH CHECK ({SAME_TENANT})
 """
 _STATE = text(f"""
-SELECT relname::text, relrowsecurity AND EXISTS (
+SELECT relname::text, relrowsecurity, EXISTS (
   SELECT FROM pg_policy WHERE polrelid = c.oid AND polname = '{NAME}'
   AND polpermissive AND polcmd = '*' AND polroles = '{{0}}'
   AND pg_get_expr(polqual, polrelid) = $condition${CONDITION}$condition$
@@ -83,8 +83,20 @@ AND grantee <> relowner AND privilege_type <> 'SELECT'
 
 def lacking(connection: Connection, tables: Iterable[Table]) -> list[str]:
     """The names of those tables that exist and do not keep tenants apart."""
-    kept = {name: is_kept for name, is_kept, _ in _states(connection)}
+    kept = {name: is_on and is_right for name, is_on, is_right, _ in _states(connection)}
     return sorted(table.name for table in _of_tenants(tables) if not kept.get(table.name, True))
+
+
+def missing(connection: Connection, tables: Iterable[Table]) -> list[str]:
+    """What of it is not there, in words."""
+    names = {table.name for table in _of_tenants(tables)}
+    found = []
+    for name, is_on, is_right, _ in sorted(_states(connection)):
+        if name in names and not is_right:
+            found.append(f"missing policy of {name}")
+        if name in names and not is_on:
+            found.append(f"row security of {name} is switched off: holdfast migrate turns it on")
+    return found
 
 
 def strange(connection: Connection, tables: Iterable[Table]) -> list[str]:
@@ -92,7 +104,7 @@ def strange(connection: Connection, tables: Iterable[Table]) -> list[str]:
     names = {table.name for table in _of_tenants(tables)}
     return [
         f"{table}.{policy}"
-        for table, _, policies in sorted(_states(connection))
+        for table, _, _, policies in sorted(_states(connection))
         if table in names
         for policy in policies
     ]
@@ -139,7 +151,8 @@ def _of_tenants(tables: Iterable[Table]) -> list[Table]:
     return [table for table in tables if TENANT in table.columns]
 
 
-def _states(connection: Connection) -> list[tuple[str, bool, list[str]]]:
+def _states(connection: Connection) -> list[tuple[str, bool, bool, list[str]]]:
     if connection.dialect.name != "postgresql":
         return []
-    return [(name, kept, others) for name, kept, others in connection.execute(_STATE)]
+    found = connection.execute(_STATE)
+    return [(name, is_on, is_right, more) for name, is_on, is_right, more in found]

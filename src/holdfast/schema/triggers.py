@@ -11,7 +11,17 @@ from sqlalchemy import DDL, Connection, Table, event, text
 
 from holdfast.schema.functions import HERE
 
-__all__ = ["TRIGGERS", "Made", "add", "existing", "keep_one", "lifted", "may_change", "rules_of"]
+__all__ = [
+    "TRIGGERS",
+    "Made",
+    "add",
+    "existing",
+    "keep_one",
+    "lifted",
+    "may_change",
+    "rules_of",
+    "switched_off",
+]
 
 #: The statements that create, and those that drop.
 Made: TypeAlias = tuple[list[str], list[str]]
@@ -145,20 +155,47 @@ def lifted(connection: Connection, table: Table, *, lock_timeout: str) -> Iterat
 
 
 _EXISTING = {
-    "sqlite": "SELECT name, tbl_name FROM sqlite_schema WHERE type = 'trigger'",
+    # Names are the same in any case there.
+    "sqlite": "SELECT name, lower(tbl_name) FROM sqlite_schema WHERE type = 'trigger'",
     "postgresql": "SELECT tgname, relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"  # noqa: S608
     f" WHERE NOT tgisinternal AND c.relnamespace = {HERE}",
 }
+
+_CREATED = re.compile(r"CREATE TRIGGER (\w+)")
 
 
 def existing(connection: Connection, tables: Collection[str]) -> set[str]:
     """The triggers of these tables: those of a complete rule by its name in `TRIGGERS`."""
     dialect = connection.dialect.name
     stored = connection.execute(text(_EXISTING[dialect]))
-    names = {name for name, table in stored if table in tables}
+    fold = str.lower if dialect == "sqlite" else str
+    wanted = {fold(name) for name in tables}
+    names = {fold(name): name for name, table in stored if table in wanted}
     for rule, made in TRIGGERS.items():
         # It may be kept with several triggers: all of them or it is not kept.
-        parts = set(re.findall(r"CREATE TRIGGER (\w+)", " ".join(made[dialect][0])))
-        if parts <= names:
-            names = names - parts | {rule}
-    return names
+        parts = {fold(name) for name in _CREATED.findall(" ".join(made[dialect][0]))}
+        if parts <= names.keys():
+            names = {key: name for key, name in names.items() if key not in parts}
+            names[f"rule {rule}"] = rule
+    return set(names.values())
+
+
+# Those of foreign keys, which are the server's own, have names that say nothing.
+_SWITCHED_OFF = f"""
+SELECT DISTINCT relname::text, CASE WHEN tgisinternal THEN '' ELSE tgname::text END
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+WHERE tgenabled IN ('D', 'R') AND c.relnamespace = {HERE} ORDER BY 1, 2
+"""  # noqa: S608
+
+
+def switched_off(connection: Connection, tables: Collection[str]) -> list[str]:
+    """What does not hold for these tables though it is there, with the way to have it back."""
+    if connection.dialect.name == "sqlite":  # which cannot
+        return []
+    return [
+        f"trigger {name} on {table} is switched off: ALTER TABLE {table} ENABLE TRIGGER {name}"
+        if name
+        else f"foreign keys of {table} are switched off: ALTER TABLE {table} ENABLE TRIGGER ALL"
+        for table, name in connection.execute(text(_SWITCHED_OFF))
+        if table in tables
+    ]
