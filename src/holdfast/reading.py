@@ -22,10 +22,13 @@ _TURN = 0.01
 
 @dataclass(frozen=True, slots=True)
 class MalformedRow:
-    """A stored row that cannot be read: where it is, and why, without its values."""
+    """A stored row that cannot be read: where it is, and why, without its values.
+
+    Tenant and key are ``bytes`` where SQLite holds no text in UTF-8.
+    """
 
     table: str
-    tenant: str
+    tenant: str | bytes
     key: tuple[object, ...]
     reason: str = ""
 

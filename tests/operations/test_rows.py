@@ -190,9 +190,9 @@ async def test_what_others_refer_to_stays(backend: PersistenceBackend, tmp_path:
         MalformedRow("tasks", "t", ()),
         MalformedRow("tasks", "t", ("k", "l")),
         MalformedRow("tasks", " ", ("k",)),
-        MalformedRow("tasks", "t\0", ("k",)),
+        MalformedRow("tasks", "t\ud800", ("k",)),
         MalformedRow("tasks", "t", (7,)),
-        MalformedRow("role_versions", "t", ("e", "first")),
+        MalformedRow("role_versions", "t", ("e", None)),
     ],
     ids=str,
 )
@@ -260,3 +260,111 @@ def test_from_the_command_line(
     assert json.loads(into.read_text())["columns"]["id"] == "b"
     assert "every row can be read" in call("rows", "check")
     assert "all can be read" in call("doctor", "--rows")
+
+
+NO_TEXTS = {
+    "bytes": ("x'6162'", b"ab"),
+    "bytes that are no text": ("x'ff61'", b"\xffa"),
+    "a text that is not UTF-8": ("CAST(x'ff61' AS TEXT)", b"\xffa"),
+    "no bytes": ("x''", b""),
+    "a text with a NUL": ("CAST(x'610062' AS TEXT)", "a\0b"),
+    "a NUL": ("CAST(x'00' AS TEXT)", "\0"),
+    "bytes with a NUL": ("x'610062'", b"a\0b"),
+}
+
+
+@pytest.mark.parametrize("column", ["id", "tenant"])
+@pytest.mark.parametrize(("sql", "held"), NO_TEXTS.values(), ids=NO_TEXTS)
+async def test_what_sqlite_holds_as_a_key_is_found_and_moved(
+    sqlite_url: str, tmp_path: Path, column: str, sql: str, held: str | bytes
+) -> None:
+    async with connected(create_backend(sqlite_url)) as backend:
+        for name in ("fine", "hurt"):
+            await backend.tasks.save(task(name))
+        await run_sql(backend, f"UPDATE tasks SET {column} = {sql} WHERE id = 'hurt'")
+        (row,) = await found(backend)
+        assert (row.tenant, row.key[0])[column == "id"] == held
+        raw = await backend.operations.read_row(row)
+        assert await backend.operations.quarantine_row(row, tmp_path / "moved.jsonl") == raw
+        assert RawRow(**json.loads((tmp_path / "moved.jsonl").read_text("ascii"))) == raw
+        assert await found(backend) == []
+        assert (await backend.status()).tables["tasks"].rows == 1
+        assert await backend.tasks.get("fine") is not None
+
+
+@pytest.mark.parametrize("column", ["id", "tenant"])
+@pytest.mark.parametrize(("sql", "held"), NO_TEXTS.values(), ids=NO_TEXTS)
+def test_a_command_line_can_name_it(
+    sqlite_url: str, tmp_path: Path, call: Any, column: str, sql: str, held: str | bytes
+) -> None:
+    async def fill() -> None:
+        async with connected(create_backend(sqlite_url)) as backend:
+            await backend.tasks.save(task("hurt"))
+            await run_sql(backend, f"UPDATE tasks SET {column} = {sql} WHERE id = 'hurt'")
+
+    asyncio.run(fill())
+    spelled = f"x'{(held.encode() if isinstance(held, str) else held).hex()}'"
+    key, tenant = (spelled, "default") if column == "id" else ("hurt", spelled)
+    said = call("rows", "check", "--url", sqlite_url, code=1)
+    assert f"tasks {key} (tenant {tenant}): " in said
+    said = call("rows", "check", "--url", sqlite_url, "--json", code=1)
+    assert json.loads(said.splitlines()[0])["table"] == "tasks"
+    where = ["tasks", key, "--tenant", tenant, "--url", sqlite_url]
+    assert json.loads(call("rows", "show", *where))["table"] == "tasks"
+    into = tmp_path / "moved.jsonl"
+    call("rows", "quarantine", *where, "--into", str(into))
+    assert json.loads(into.read_text("ascii"))["table"] == "tasks"
+    call("rows", "check", "--url", sqlite_url)
+    call("rows", "show", *where, code=1)
+
+
+async def test_text_and_bytes_with_one_key_are_not_taken_for_each_other(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    async with connected(create_backend(sqlite_url)) as backend:
+        for name in ("ab", "hurt"):
+            await backend.tasks.save(task(name))
+        await run_sql(backend, "UPDATE tasks SET id = CAST(x'ff' AS TEXT) WHERE id = 'ab'")
+        await run_sql(backend, "UPDATE tasks SET id = x'ff' WHERE id = 'hurt'")
+        row, _ = await found(backend)
+        with pytest.raises(InvalidArgumentError, match="two rows"):
+            await backend.operations.quarantine_row(row, tmp_path / "moved.jsonl")
+        assert (await backend.status()).tables["tasks"].rows == 2
+
+
+@pytest.mark.parametrize(
+    ("sql", "held"),
+    [("'abc'", "abc"), ("1.5", 1.5), ("x'31'", b"1"), ("CAST(x'00' AS TEXT)", "\0")],
+)
+async def test_what_sqlite_holds_in_the_place_of_a_number(
+    sqlite_url: str, tmp_path: Path, sql: str, held: Any
+) -> None:
+    async with connected(create_backend(sqlite_url)) as backend:
+        await run_sql(
+            backend,
+            "INSERT INTO role_versions (tenant, entity_id, version, content_hash, snapshot,"
+            f" saved_by, saved_at) VALUES ('t', 'e', {sql}, 'h', '{{}}', 'ada', 'now')",
+        )
+        (row,) = await found(backend)
+        assert row.key == ("e", held)
+        await backend.operations.quarantine_row(row, tmp_path / "moved.jsonl")
+        assert await found(backend) == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        MalformedRow("tasks", "t", (b"ab",)),
+        MalformedRow("tasks", b"t", ("k",)),
+        MalformedRow("tasks", "t", ("a\0b",)),
+        MalformedRow("tasks", "t\0", ("k",)),
+        MalformedRow("role_versions", "t", ("e", "first")),
+        MalformedRow("role_versions", "t", ("e", 1.5)),
+        MalformedRow("role_versions", "t", ("e", b"1")),
+    ],
+    ids=str,
+)
+async def test_what_no_row_can_be_named_by(backend: PersistenceBackend, row: MalformedRow) -> None:
+    """SQLite may hold it, and does not here; PostgreSQL cannot."""
+    with pytest.raises((RecordNotFoundError, InvalidArgumentError)):
+        await backend.operations.read_row(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json as json_
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,9 @@ from holdfast.operations import RawRow
 app = typer.Typer(help="Find rows that cannot be read, and repair them.")
 
 _Table = Annotated[str, typer.Argument(show_default=False)]
+#: As `check` prints what is no text in UTF-8, or has a NUL.
+_BYTES = re.compile(r"x'((?:[0-9a-f]{2})*)'")
+
 _Key = Annotated[list[str], typer.Argument(show_default=False, help="The values of its key.")]
 _Tenant = Annotated[str, typer.Option("--tenant", help="Whose row it is.")]
 
@@ -39,10 +43,10 @@ def check(
             async for row in backend.operations.malformed_rows(tenant=tenant):
                 count += 1
                 if json:
-                    say(json_.dumps(asdict(row), default=repr))
+                    say(json_.dumps(asdict(row), default=_spelled))
                 else:
-                    key = " ".join(map(str, row.key))
-                    say(f"{row.table} {key} (tenant {row.tenant}): {row.reason}")
+                    key = " ".join(map(_spelled, row.key))
+                    say(f"{row.table} {key} (tenant {_spelled(row.tenant)}): {row.reason}")
         return count
 
     count = asyncio.run(run())
@@ -60,7 +64,7 @@ def show(
 
     async def run() -> RawRow:
         async with connected(url, load(extension)) as backend:
-            return await backend.operations.read_row(MalformedRow(table, tenant, tuple(key)))
+            return await backend.operations.read_row(_row(table, tenant, key))
 
     print_json(asdict(asyncio.run(run())))
 
@@ -78,7 +82,7 @@ def quarantine(
 
     async def run() -> None:
         async with connected(url, load(extension)) as backend:
-            row = MalformedRow(table, tenant, tuple(key))
+            row = _row(table, tenant, key)
             await backend.operations.quarantine_row(row, into)
 
     asyncio.run(run())
@@ -100,6 +104,22 @@ def put(
 
     asyncio.run(run())
     say(f"{row.table}: written")
+
+
+def _spelled(value: object) -> str:
+    """A value of a key as `_row` takes it: what a command line cannot hold as SQL spells bytes."""
+    if isinstance(value, str) and "\0" in value:
+        value = value.encode(errors="surrogateescape")
+    return f"x'{value.hex()}'" if isinstance(value, bytes) else str(value)
+
+
+def _row(table: str, tenant: str, key: list[str]) -> MalformedRow:
+    return MalformedRow(table, _meant(tenant), tuple(map(_meant, key)))
+
+
+def _meant(text: str) -> str | bytes:
+    found = _BYTES.fullmatch(text)
+    return bytes.fromhex(found[1]) if found else text
 
 
 def _read(source: Path) -> bytes:

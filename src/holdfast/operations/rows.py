@@ -70,6 +70,7 @@ def reader(table: Table, models: Models | None) -> Callable[..., MalformedRow | 
     names = [column.name for column in _columns(table)]
     mappers = [mapper for mapper in MAPPERS if mapper.table is table]
     bound = [mapper if models is None else models.bind(mapper) for mapper in mappers]
+    naming = (TENANT, *table.info["key"])
     texts = [c.name for c in _columns(table) if isinstance(c.type, CodePointText | JsonText)]
 
     def look(row: Row, *, patient: bool = False) -> MalformedRow | None:
@@ -87,10 +88,25 @@ def reader(table: Table, models: Models | None) -> Callable[..., MalformedRow | 
         except ValueError as error:
             why = str(error)
         else:
-            return None
-        return MalformedRow(table.name, _shown(values[TENANT]), key, why)
+            why = _no_key({table.c[name]: values[name] for name in naming})
+            if not why:
+                return None
+        return MalformedRow(table.name, values[TENANT], key, why)
 
     return look
+
+
+def _no_key(values: Mapping[Column[Any], Any]) -> str:
+    """Why nobody finds a row by its key, though it can be read; empty if it can be found."""
+    for column, value in values.items():
+        if isinstance(column.type, BigInteger):
+            if type(value) is not int:
+                return f"{column.name}: is not an integer"
+        elif isinstance(value, bytes):
+            return f"{column.name}: is not text in UTF-8"
+        elif isinstance(value, str) and "\0" in value:
+            return f"{column.name}: holds a NUL character"
+    return ""
 
 
 def _columns(table: Table) -> list[Column[Any]]:
@@ -110,12 +126,20 @@ async def read(engine: Engine, tables: Sequence[Table], where: MalformedRow) -> 
     return await _read(engine, table, where.tenant, key)
 
 
-async def _read(session: Session, table: Table, tenant: str, key: tuple[Any, ...]) -> RawRow:
-    rows = await session.fetch(_one_row(table), (tenant, *key), at_most=1)
+async def _read(
+    session: Session, table: Table, tenant: str | bytes, key: tuple[Any, ...]
+) -> RawRow:
+    rows = await session.fetch(_one_row(table), (tenant, *key), at_most=2)
+    if len(rows) > 1:  # on SQLite
+        raise InvalidArgumentError(
+            f"{table.name} has two rows {key!r} of the tenant {tenant!r}, one of text and one of "
+            "bytes: correct one of them with SQL"
+        )
     if not rows:
         raise RecordNotFoundError(f"{table.name} has no row {key!r} of the tenant {tenant!r}")
     names = [column.name for column in _columns(table)]
-    return RawRow(table.name, tenant, _portable(table, dict(zip(names, rows[0], strict=True))))
+    columns = _portable(table, dict(zip(names, rows[0], strict=True)))
+    return RawRow(table.name, _shown(tenant), columns)
 
 
 async def quarantine(
@@ -193,24 +217,35 @@ def _place(tables: Sequence[Table], where: MalformedRow) -> tuple[Table, tuple[A
     names = table.info["key"]
     if len(where.key) != len(names):
         raise InvalidArgumentError(f"the key of {table.name} is {', '.join(names)}")
-    checks.not_blank(where.tenant, "tenant")
+    if isinstance(_text(where.tenant, "tenant"), str):
+        checks.not_blank(where.tenant.replace("\0", "."), "tenant")  # type: ignore[arg-type]
     return table, tuple(
         _number(value, name) if isinstance(table.c[name].type, BigInteger) else _text(value, name)
         for name, value in zip(names, where.key, strict=True)
     )
 
 
-def _number(value: object, name: str) -> int:
-    """A number of the key, also as the text that a command line has of it."""
-    try:
-        return checks.integer(int(value) if isinstance(value, str) else value, name)  # type: ignore[arg-type]
-    except ValueError:
-        raise InvalidArgumentError(f"{name} must be an integer") from None
+def _number(value: object, name: str) -> object:
+    """A number of the key, also as the text that a command line has of it.
+
+    SQLite may hold a fraction, a text or bytes in the place of one.
+    """
+    if isinstance(value, str):
+        try:
+            value = int(value)
+        except ValueError:
+            return _text(value, name)
+    return value if isinstance(value, bytes | float) else checks.integer(value, name)  # type: ignore[arg-type]
 
 
 def _text(value: object, name: str) -> str | bytes:
-    """A text of the key, or what SQLite holds in the place of one."""
-    return value if isinstance(value, bytes) else checks.text(value, name)  # type: ignore[arg-type]
+    """A text of the key, or what SQLite holds in the place of one: bytes, a text with a NUL."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str) and "\0" in value:
+        checks.text(value.replace("\0", ""), name)
+        return value
+    return checks.text(value, name)  # type: ignore[arg-type]
 
 
 @cache
@@ -236,8 +271,8 @@ def _delete_one(table: Table) -> Statement:
 
 def _is_it(table: Table) -> list[ColumnElement[bool]]:
     """The row with a key, also one of texts that are not UTF-8, which SQLite tells as bytes."""
-    found = where_equal(table, ())
-    for column in (table.c[name] for name in table.info["key"]):
+    found = []
+    for column in (table.c[name] for name in (TENANT, *table.info["key"])):
         given = parameter(column)
         alike = column == given
         if isinstance(column.type, CodePointText):
