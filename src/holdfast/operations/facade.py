@@ -60,8 +60,8 @@ class Operations:
 
         The file is compared with its manifest first, and the rows with it afterwards:
         `BackupError` if either differs. Triggers, rules, policies and functions on Holdfast's
-        tables that no release makes are a `BackupError` by their names, and nothing is restored;
-        ``keep_foreign`` takes them along.
+        tables that no release makes, and those of Holdfast's that are missing, are a `BackupError`
+        by their names, and nothing is restored; ``keep_foreign`` restores it as it is.
         """
         return await backup.restore(
             self._engine(), self._chains, Path(source), keep_foreign=keep_foreign
