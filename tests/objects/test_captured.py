@@ -36,7 +36,7 @@ CAPTURES = {
 
 
 @pytest.mark.parametrize("name", CAPTURES)
-async def test_the_last_owner_stays(empty_postgres_url: str, prefix: str, name: str) -> None:
+async def test_the_last_owner_stays(prefix: str, empty_postgres_url: str, name: str) -> None:
     """Even for a role that was given more than `holdfast roles` gives."""
     await _make(empty_postgres_url, prefix)
     await _migrate(_as(empty_postgres_url, f"{prefix}_migrator"))
@@ -59,7 +59,7 @@ async def test_the_last_owner_stays(empty_postgres_url: str, prefix: str, name: 
 
 @pytest.mark.parametrize("name", ["table", "view"])
 async def test_what_tasks_wait_for_is_looked_up_where_it_is(
-    empty_postgres_url: str, prefix: str, name: str
+    prefix: str, empty_postgres_url: str, name: str
 ) -> None:
     """By the role under row-level security, in a session with a temporary ``tasks``."""
     await _make(empty_postgres_url, prefix)
@@ -89,7 +89,7 @@ async def test_what_tasks_wait_for_is_looked_up_where_it_is(
 
 @pytest.mark.parametrize("attribute", ["TEMP TABLE t (a int)", "SCHEMA mine", "TABLE t (a int)"])
 async def test_what_the_roles_may_not_make(
-    empty_postgres_url: str, prefix: str, attribute: str
+    prefix: str, empty_postgres_url: str, attribute: str
 ) -> None:
     await _make(empty_postgres_url, prefix, readonly=True)
     for role in ("app", "readonly"):
@@ -115,7 +115,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("statement", REFUSED)
 async def test_a_role_that_is_more_than_it_should_be(
-    empty_postgres_url: str, prefix: str, statement: str
+    prefix: str, empty_postgres_url: str, statement: str
 ) -> None:
     await _make(empty_postgres_url, prefix)
     await _migrate(_as(empty_postgres_url, f"{prefix}_migrator"))

@@ -44,7 +44,7 @@ async def _holding(url: str, take: str = "exclusive") -> AsyncIterator[int]:
 
 @pytest.mark.parametrize("take", TAKE)
 async def test_a_role_that_only_reads_keeps_no_migration_away(
-    empty_postgres_url: str, prefix: str, take: str, caplog: pytest.LogCaptureFixture
+    prefix: str, empty_postgres_url: str, take: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await _make(empty_postgres_url, prefix, readonly=True)
     async with _holding(_as(empty_postgres_url, f"{prefix}_readonly"), take) as pid:
@@ -72,7 +72,7 @@ MAY_MIGRATE = {
 
 @pytest.mark.parametrize("who", MAY_MIGRATE)
 async def test_who_could_migrate_does(
-    empty_postgres_url: str, prefix: str, who: str, monkeypatch: pytest.MonkeyPatch
+    prefix: str, empty_postgres_url: str, who: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("holdfast.engines.postgres.exclusive.EXCLUSIVE_SECONDS", 0.8)
     await _make(empty_postgres_url, prefix)
@@ -85,7 +85,7 @@ async def test_who_could_migrate_does(
 
 
 async def test_who_cannot_migrate_waits_for_whoever_has_it(
-    empty_postgres_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+    prefix: str, empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It can only find that somebody else did."""
     monkeypatch.setattr("holdfast.engines.postgres.exclusive.EXCLUSIVE_SECONDS", 0.8)
@@ -97,7 +97,7 @@ async def test_who_cannot_migrate_waits_for_whoever_has_it(
 
 @pytest.mark.parametrize("held", [True, False])
 async def test_one_at_a_time_also_while_indexes_are_built(
-    empty_postgres_url: str, prefix: str, held: bool
+    prefix: str, empty_postgres_url: str, held: bool
 ) -> None:
     """Several transactions each, and builds that wait for the snapshots of all others."""
     await _make(empty_postgres_url, prefix, readonly=True)
@@ -131,7 +131,7 @@ async def test_one_at_a_time_also_while_indexes_are_built(
 
 
 async def test_many_start_while_a_reader_has_it(
-    empty_postgres_url: str, prefix: str, caplog: pytest.LogCaptureFixture
+    prefix: str, empty_postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "holdfast.migrations")
     await _make(empty_postgres_url, prefix, readonly=True)

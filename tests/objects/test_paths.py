@@ -93,7 +93,7 @@ async def _prepared(url: str, prefix: str) -> str:
 
 
 async def test_no_trigger_calls_what_stands_in_the_path(
-    empty_postgres_url: str, prefix: str
+    prefix: str, empty_postgres_url: str
 ) -> None:
     url = await _prepared(empty_postgres_url, prefix)
     connection = await asyncpg.connect(url)
@@ -117,7 +117,7 @@ async def test_no_trigger_calls_what_stands_in_the_path(
 
 @pytest.mark.parametrize("write", WRITES)
 async def test_without_a_path_of_their_own_they_did(
-    empty_postgres_url: str, prefix: str, write: str
+    prefix: str, empty_postgres_url: str, write: str
 ) -> None:
     url = await _prepared(empty_postgres_url, prefix)
     functions = ("tasks_mark", "tasks_wake", "tasks_unrecorded")
