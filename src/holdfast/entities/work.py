@@ -27,6 +27,11 @@ __all__ = [
 
 
 class TaskStatus(StrEnum):
+    """Where a task stands; `Task.with_transition` knows which moves are allowed.
+
+    ``completed``, ``cancelled`` and ``rejected`` are final.
+    """
+
     CREATED = "created"
     ASSIGNED = "assigned"
     IN_PROGRESS = "in_progress"
@@ -42,6 +47,8 @@ class TaskStatus(StrEnum):
 
 
 class TaskType(StrEnum):
+    """The activity that a task asks for."""
+
     DEVELOPMENT = "development"
     DESIGN = "design"
     RESEARCH = "research"
@@ -51,7 +58,7 @@ class TaskType(StrEnum):
 
 
 class Priority(StrEnum):
-    """From the highest to the lowest."""
+    """Urgency of a task, from the highest to the lowest."""
 
     CRITICAL = "critical"
     HIGH = "high"
@@ -60,6 +67,8 @@ class Priority(StrEnum):
 
 
 class Complexity(StrEnum):
+    """Size of a task, from the smallest to the largest."""
+
     SIMPLE = "simple"
     MEDIUM = "medium"
     COMPLEX = "complex"
@@ -67,12 +76,19 @@ class Complexity(StrEnum):
 
 
 class TaskStructure(StrEnum):
+    """How the subtasks of a task follow each other."""
+
     SEQUENTIAL = "sequential"
     PARALLEL = "parallel"
     MIXED = "mixed"
 
 
 class CoordinationTopology(StrEnum):
+    """How the agents on one task are coordinated.
+
+    ``sas`` is a single agent; ``auto`` leaves the choice to the application.
+    """
+
     SAS = "sas"
     CENTRALIZED = "centralized"
     DECENTRALIZED = "decentralized"
@@ -81,12 +97,16 @@ class CoordinationTopology(StrEnum):
 
 
 class TaskSource(StrEnum):
+    """Where a task came from: the organisation, a client or a simulation."""
+
     INTERNAL = "internal"
     CLIENT = "client"
     SIMULATION = "simulation"
 
 
 class ProjectStatus(StrEnum):
+    """Where a project stands."""
+
     PLANNING = "planning"
     ACTIVE = "active"
     ON_HOLD = "on_hold"
@@ -118,45 +138,95 @@ _TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
 
 
 class ExpectedArtifact(Entity):
-    type: ArtifactType
-    path: NotBlankStr
+    """An artifact that a task is to produce."""
+
+    type: ArtifactType = Field(description="Whether code, tests or documentation is expected")
+    path: NotBlankStr = Field(
+        description="Where the artifact is to be found, in the application's own notation"
+    )
 
 
 class AcceptanceCriterion(Entity):
-    description: NotBlankStr
-    met: bool = False
+    """A condition that the result of a task must meet."""
+
+    description: NotBlankStr = Field(
+        description="The condition, in words that a reviewer can check"
+    )
+    met: bool = Field(
+        default=False, description="True once a reviewer found the condition fulfilled"
+    )
 
 
 class Task(Entity):
     """A piece of work.
 
     A ``created`` task has no agent; an ``assigned``, ``in_progress``, ``in_review``,
-    ``completed`` or ``auth_required`` one has; the others may. The agent is not in the
-    ``delegation_chain``, which leads from the root to the last delegate.
+    ``completed`` or ``auth_required`` task has one; any other may have one.
     """
 
-    id: NotBlankStr
-    title: NotBlankStr
-    description: NotBlankStr
-    type: TaskType
-    priority: Priority = Priority.MEDIUM
-    project: NotBlankStr
-    created_by: NotBlankStr
-    assigned_to: NotBlankStr | None = None
-    reviewers: tuple[NotBlankStr, ...] = ()
-    dependencies: tuple[NotBlankStr, ...] = ()
-    artifacts_expected: tuple[ExpectedArtifact, ...] = ()
-    acceptance_criteria: tuple[AcceptanceCriterion, ...] = ()
-    estimated_complexity: Complexity = Complexity.MEDIUM
-    budget_limit: float = Field(default=0.0, ge=0)
-    deadline: Deadline | None = None
-    max_retries: Count = 1
-    status: TaskStatus = TaskStatus.CREATED
-    parent_task_id: NotBlankStr | None = None
-    delegation_chain: tuple[NotBlankStr, ...] = ()
-    task_structure: TaskStructure | None = None
-    coordination_topology: CoordinationTopology = CoordinationTopology.AUTO
-    source: TaskSource | None = None
+    id: NotBlankStr = Field(description="Key, chosen by the application; unique within the tenant")
+    title: NotBlankStr = Field(description="Short name for lists and boards")
+    description: NotBlankStr = Field(description="What is to be done, in full")
+    type: TaskType = Field(description="The activity asked for, such as development or review")
+    priority: Priority = Field(
+        default=Priority.MEDIUM, description="Urgency; `claim` hands out the most urgent task first"
+    )
+    project: NotBlankStr = Field(
+        description="Id of the project; need not be stored in ``projects``"
+    )
+    created_by: NotBlankStr = Field(description="Name of the agent or user that created the task")
+    assigned_to: NotBlankStr | None = Field(
+        default=None, description="Id of the agent that works on it; None while no agent does"
+    )
+    reviewers: tuple[NotBlankStr, ...] = Field(
+        default=(), description="Ids of the agents that review the result; no duplicates"
+    )
+    dependencies: tuple[NotBlankStr, ...] = Field(
+        default=(),
+        description="Ids of the tasks that must be completed first; no duplicates, not its own id",
+    )
+    artifacts_expected: tuple[ExpectedArtifact, ...] = Field(
+        default=(), description="The artifacts that the task is to produce, in the order given"
+    )
+    acceptance_criteria: tuple[AcceptanceCriterion, ...] = Field(
+        default=(), description="Conditions that the result must meet, in the order given"
+    )
+    estimated_complexity: Complexity = Field(
+        default=Complexity.MEDIUM, description="Size of the task as estimated beforehand"
+    )
+    budget_limit: float = Field(
+        default=0.0,
+        ge=0,
+        description="Most that the task may cost, in the unit of its costs; not enforced",
+    )
+    deadline: Deadline | None = Field(
+        default=None,
+        description="ISO 8601 date or time, kept as the text given; None for no deadline",
+    )
+    max_retries: Count = Field(
+        default=1, description="How often a failed task may be tried again; 0 for never"
+    )
+    status: TaskStatus = Field(
+        default=TaskStatus.CREATED,
+        description="Where the task stands; checked against the moves only by `with_transition`",
+    )
+    parent_task_id: NotBlankStr | None = Field(
+        default=None,
+        description="Id of the task that this one is part of; None for a task on its own",
+    )
+    delegation_chain: tuple[NotBlankStr, ...] = Field(
+        default=(),
+        description="Ids of the delegating agents, root first; never holds ``assigned_to``",
+    )
+    task_structure: TaskStructure | None = Field(
+        default=None, description="How its subtasks follow each other; None if not yet determined"
+    )
+    coordination_topology: CoordinationTopology = Field(
+        default=CoordinationTopology.AUTO, description="How the agents on the task are coordinated"
+    )
+    source: TaskSource | None = Field(
+        default=None, description="Where the task came from; None if unknown"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -180,10 +250,10 @@ class Task(Entity):
         return self
 
     def with_transition(self, target: TaskStatus, **overrides: Any) -> Task:
-        """The task in the status ``target``, other fields replaced by ``overrides``.
+        """Return the task in the status ``target``, other fields replaced by ``overrides``.
 
-        ``ValueError`` for a move that is not allowed, naming those that are, for ``status`` among
-        the overrides, and where the result breaks a rule.
+        ``ValueError`` for a move that is not allowed, naming those that are; for ``status`` among
+        the overrides; and for a result that breaks a rule. Nothing is saved.
         """
         if "status" in overrides:
             raise ValueError("the status is the transition's target, not an override")
@@ -196,17 +266,34 @@ class Task(Entity):
 
 
 class Project(Entity):
-    """What tasks belong to. ``team`` and ``task_ids`` name nobody and nothing twice."""
+    """A goal that tasks belong to."""
 
-    id: NotBlankStr
-    name: NotBlankStr
-    description: str = ""
-    team: tuple[NotBlankStr, ...] = ()
-    lead: NotBlankStr | None = None
-    task_ids: tuple[NotBlankStr, ...] = ()
-    deadline: Deadline | None = None
-    budget: float = Field(default=0.0, ge=0)
-    status: ProjectStatus = ProjectStatus.PLANNING
+    id: NotBlankStr = Field(
+        description="Key, chosen by the application; what `Task.project` refers to"
+    )
+    name: NotBlankStr = Field(description="Name for people; need not be unique")
+    description: str = Field(default="", description="What the project is to achieve; may be empty")
+    team: tuple[NotBlankStr, ...] = Field(
+        default=(), description="Ids of the agents that work on the project; no duplicates"
+    )
+    lead: NotBlankStr | None = Field(
+        default=None, description="Id of the agent that leads the project; None if there is none"
+    )
+    task_ids: tuple[NotBlankStr, ...] = Field(
+        default=(), description="Ids of its tasks; no duplicates, not derived from `Task.project`"
+    )
+    deadline: Deadline | None = Field(
+        default=None,
+        description="ISO 8601 date or time, kept as the text given; None for no deadline",
+    )
+    budget: float = Field(
+        default=0.0,
+        ge=0,
+        description="Planned spend, in the unit of its costs; not enforced",
+    )
+    status: ProjectStatus = Field(
+        default=ProjectStatus.PLANNING, description="Where the project stands"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
