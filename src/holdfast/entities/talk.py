@@ -1,4 +1,4 @@
-"""What agents say to each other."""
+"""Messages between agents."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ __all__ = [
 
 
 class MessageType(StrEnum):
+    """The purpose of a message."""
+
     TASK_UPDATE = "task_update"
     QUESTION = "question"
     ANNOUNCEMENT = "announcement"
@@ -44,6 +46,8 @@ class MessageType(StrEnum):
 
 
 class MessagePriority(StrEnum):
+    """Urgency of a message, from the lowest to the highest."""
+
     LOW = "low"
     NORMAL = "normal"
     HIGH = "high"
@@ -51,39 +55,69 @@ class MessagePriority(StrEnum):
 
 
 class TextPart(Entity):
-    type: Literal["text"] = "text"
-    text: NotBlankStr
+    """A part of a message in plain text."""
+
+    type: Literal["text"] = Field(
+        default="text", description="Always ``text``; tells the kinds of parts apart"
+    )
+    text: NotBlankStr = Field(description="The text, kept as given")
 
 
 class DataPart(JsonHolder):
-    """Structured data: a deep, read-only copy of what was given, lists as tuples."""
+    """A part of a message with structured data.
 
-    type: Literal["data"] = "data"
-    data: JsonObject
+    The data are a deep, read-only copy of what was given, with tuples for lists.
+    """
+
+    type: Literal["data"] = Field(
+        default="data", description="Always ``data``; tells the kinds of parts apart"
+    )
+    data: JsonObject = Field(description="JSON object; read-only, also deep within")
 
 
 class FilePart(Entity):
-    type: Literal["file"] = "file"
-    uri: NotBlankStr
-    mime_type: NotBlankStr | None = None
+    """A part of a message that refers to a file."""
+
+    type: Literal["file"] = Field(
+        default="file", description="Always ``file``; tells the kinds of parts apart"
+    )
+    uri: NotBlankStr = Field(description="Where the file is to be found; never opened by Holdfast")
+    mime_type: NotBlankStr | None = Field(
+        default=None, description="Media type such as ``text/plain``; None if unknown"
+    )
 
 
 class UriPart(Entity):
-    type: Literal["uri"] = "uri"
-    uri: NotBlankStr
+    """A part of a message that refers to a resource."""
+
+    type: Literal["uri"] = Field(
+        default="uri", description="Always ``uri``; tells the kinds of parts apart"
+    )
+    uri: NotBlankStr = Field(description="Address of the resource; never opened by Holdfast")
 
 
 Part = Annotated[TextPart | DataPart | FilePart | UriPart, Field(discriminator="type")]
 
 
 class MessageMetadata(Entity):
-    """What a message refers to; ``extra`` holds further pairs, each key once."""
+    """What a message refers to and what it cost."""
 
-    task_id: NotBlankStr | None = None
-    project_id: NotBlankStr | None = None
-    tokens_used: Count | None = None
-    cost_usd: Annotated[float, Field(ge=0)] | None = None
-    extra: tuple[tuple[str, str], ...] = ()
+    task_id: NotBlankStr | None = Field(
+        default=None, description="Id of the task that the message is about; None if about none"
+    )
+    project_id: NotBlankStr | None = Field(
+        default=None, description="Id of the project that the message is about; None if about none"
+    )
+    tokens_used: Count | None = Field(
+        default=None, description="Tokens spent on writing the message; None if not counted"
+    )
+    cost_usd: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="Cost of writing the message in US dollars; None if not counted"
+    )
+    extra: tuple[tuple[str, str], ...] = Field(
+        default=(),
+        description="Further pairs of key and value, in order; keys are unique and not blank",
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -101,18 +135,28 @@ class Message(Entity):
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
-    id: UUID = Field(default_factory=uuid4)
-    timestamp: AwareDatetime
-    sender: NotBlankStr = Field(validation_alias="from")
-    to: NotBlankStr
-    type: MessageType
-    priority: MessagePriority = MessagePriority.NORMAL
-    channel: NotBlankStr
-    parts: tuple[Part, ...] = Field(min_length=1)
-    metadata: MessageMetadata = Field(default_factory=MessageMetadata)
+    id: UUID = Field(default_factory=uuid4, description="Key; a random UUID if not given")
+    timestamp: AwareDatetime = Field(
+        description="When the message was sent; orders the history of its channel"
+    )
+    sender: NotBlankStr = Field(
+        validation_alias="from",
+        description="Id of the agent that sent it; also accepted under the name ``from``",
+    )
+    to: NotBlankStr = Field(description="Agent or channel that it is addressed to")
+    type: MessageType = Field(description="The purpose of the message")
+    priority: MessagePriority = Field(
+        default=MessagePriority.NORMAL,
+        description="Urgency; does not change the order of the history",
+    )
+    channel: NotBlankStr = Field(description="Name of the channel whose history holds the message")
+    parts: tuple[Part, ...] = Field(min_length=1, description="Content in order; at least one part")
+    metadata: MessageMetadata = Field(
+        default_factory=MessageMetadata, description="What the message refers to and what it cost"
+    )
 
     @computed_field(repr=False)  # type: ignore[prop-decorator]
     @property
     def text(self) -> str:
-        """The text of the first `TextPart`, or nothing."""
+        """The text of the first `TextPart`; empty if there is none. Not stored."""
         return next((part.text for part in self.parts if isinstance(part, TextPart)), "")
