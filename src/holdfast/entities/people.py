@@ -13,6 +13,11 @@ __all__ = ["ApiKey", "HumanRole", "OrgRole", "User"]
 
 
 class HumanRole(StrEnum):
+    """What a user is in the organisation.
+
+    At most one user of a tenant is ``ceo``; ``system`` is for users that are no people.
+    """
+
     CEO = "ceo"
     MANAGER = "manager"
     BOARD_MEMBER = "board_member"
@@ -22,6 +27,8 @@ class HumanRole(StrEnum):
 
 
 class OrgRole(StrEnum):
+    """A right within the organisation, from the most to the least powerful."""
+
     OWNER = "owner"
     DEPARTMENT_ADMIN = "department_admin"
     EDITOR = "editor"
@@ -29,21 +36,32 @@ class OrgRole(StrEnum):
 
 
 class User(Entity):
-    """Somebody who directs the organisation.
+    """A person, or the system itself, that directs the organisation."""
 
-    ``scoped_departments`` are set exactly for a ``department_admin``. ``password_hash`` may be
-    empty, and is left out of the representation.
-    """
-
-    id: NotBlankStr
-    username: NotBlankStr
-    password_hash: str = Field(repr=False)
-    role: HumanRole
-    must_change_password: bool = True
-    org_roles: tuple[OrgRole, ...] = ()
-    scoped_departments: tuple[NotBlankStr, ...] = ()
-    created_at: AwareDatetime
-    updated_at: AwareDatetime
+    id: NotBlankStr = Field(description="Key; the user ``system`` cannot be deleted")
+    username: NotBlankStr = Field(
+        description="Login name, matched exactly and with its case; unique within the tenant"
+    )
+    password_hash: str = Field(
+        repr=False, description="Hash of the password, left out of ``repr``; may be empty"
+    )
+    role: HumanRole = Field(description="What the user is; at most one user of a tenant is ``ceo``")
+    must_change_password: bool = Field(
+        default=True, description="True until the user has replaced the first password"
+    )
+    org_roles: tuple[OrgRole, ...] = Field(
+        default=(), description="Rights within the organisation, in the order given"
+    )
+    scoped_departments: tuple[NotBlankStr, ...] = Field(
+        default=(),
+        description="Names of administered departments; set exactly for a ``department_admin``",
+    )
+    created_at: AwareDatetime = Field(
+        description="When the user was first saved; later saves keep the first value"
+    )
+    updated_at: AwareDatetime = Field(
+        description="When the user last changed; set by the application"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -53,13 +71,23 @@ class User(Entity):
 
 
 class ApiKey(Entity):
-    """A key by its hash (HMAC-SHA256 hex of the raw key), which the representation leaves out."""
+    """A key for the API of the application, stored by its hash only."""
 
-    id: NotBlankStr
-    name: NotBlankStr
-    user_id: NotBlankStr
-    key_hash: NotBlankStr = Field(repr=False)
-    role: HumanRole
-    created_at: AwareDatetime
-    expires_at: AwareDatetime | None = None
-    revoked: bool = False
+    id: NotBlankStr = Field(description="Key of the record; not the secret")
+    name: NotBlankStr = Field(description="Label by which people tell their keys apart")
+    user_id: NotBlankStr = Field(
+        description="Id of the user that owns the key, who must be stored; deleted together"
+    )
+    key_hash: NotBlankStr = Field(
+        repr=False, description="HMAC-SHA256 of the raw key in hex, left out of ``repr``; unique"
+    )
+    role: HumanRole = Field(description="Role that requests with this key have")
+    created_at: AwareDatetime = Field(
+        description="When the key was made; later saves keep the first value"
+    )
+    expires_at: AwareDatetime | None = Field(
+        default=None, description="When the key stops being valid; None for never"
+    )
+    revoked: bool = Field(
+        default=False, description="True once the key was withdrawn; reads return it all the same"
+    )
