@@ -1,11 +1,11 @@
-"""What agents spend."""
+"""Costs of the calls of models."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import Self
 
-from pydantic import AwareDatetime, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from holdfast.entities.base import Amount, Count, Entity, NotBlankStr
 
@@ -13,6 +13,8 @@ __all__ = ["CostRecord", "FinishReason", "LLMCallCategory", "ProjectCostAggregat
 
 
 class LLMCallCategory(StrEnum):
+    """What a model was called for."""
+
     PRODUCTIVE = "productive"
     COORDINATION = "coordination"
     SYSTEM = "system"
@@ -20,6 +22,8 @@ class LLMCallCategory(StrEnum):
 
 
 class FinishReason(StrEnum):
+    """Why a model stopped writing."""
+
     STOP = "stop"
     MAX_TOKENS = "max_tokens"
     TOOL_USE = "tool_use"
@@ -28,25 +32,50 @@ class FinishReason(StrEnum):
 
 
 class CostRecord(Entity):
-    """One call of a model. What costs something used tokens; a retry reason needs a retry."""
+    """The cost of one call of a model.
 
-    agent_id: NotBlankStr
-    task_id: NotBlankStr
-    provider: NotBlankStr
-    model: NotBlankStr
-    project_id: NotBlankStr | None = None
-    input_tokens: Count
-    output_tokens: Count
-    cost_usd: Amount
-    timestamp: AwareDatetime
-    call_category: LLMCallCategory | None = None
-    accuracy_effort_ratio: Amount | None = None
-    latency_ms: Amount | None = None
-    cache_hit: bool | None = None
-    retry_count: Count | None = None
-    retry_reason: str | None = None
-    finish_reason: FinishReason | None = None
-    success: bool | None = None
+    A cost above 0 needs tokens, a ``retry_reason`` at least one retry.
+    """
+
+    agent_id: NotBlankStr = Field(description="Id of the agent that made the call")
+    task_id: NotBlankStr = Field(
+        description="Id of the task that the call served; need not be stored in ``tasks``"
+    )
+    provider: NotBlankStr = Field(description="Name of the provider that ran the model")
+    model: NotBlankStr = Field(description="Name of the model, as the provider writes it")
+    project_id: NotBlankStr | None = Field(
+        default=None, description="Id of the project that pays; None if unknown"
+    )
+    input_tokens: Count = Field(description="Tokens sent to the model")
+    output_tokens: Count = Field(description="Tokens that the model wrote")
+    cost_usd: Amount = Field(description="Price of the call in US dollars; summed exactly to 1e-9")
+    timestamp: AwareDatetime = Field(
+        description="When the call was made; lists follow the order of saving instead"
+    )
+    call_category: LLMCallCategory | None = Field(
+        default=None, description="What the call was for; None if not classified"
+    )
+    accuracy_effort_ratio: Amount | None = Field(
+        default=None, description="Accuracy in relation to effort; None if not measured"
+    )
+    latency_ms: Amount | None = Field(
+        default=None, description="Duration of the call in milliseconds; None if not measured"
+    )
+    cache_hit: bool | None = Field(
+        default=None, description="Whether a cache of the provider answered; None if unknown"
+    )
+    retry_count: Count | None = Field(
+        default=None, description="Attempts after the first one; None if not counted"
+    )
+    retry_reason: str | None = Field(
+        default=None, description="Why the call was repeated; None if it was not, or if unknown"
+    )
+    finish_reason: FinishReason | None = Field(
+        default=None, description="Why the model stopped writing; None if unknown"
+    )
+    success: bool | None = Field(
+        default=None, description="Whether the call gave a usable answer; None if unknown"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -58,11 +87,15 @@ class CostRecord(Entity):
 
 
 class ProjectCostAggregate(Entity):
-    """What a project has spent so far; ``record_count`` is how often something was added."""
+    """The spend of a project so far, kept by `increment`."""
 
-    project_id: NotBlankStr
-    total_cost: Amount
-    total_input_tokens: Count
-    total_output_tokens: Count
-    record_count: Count
-    last_updated: AwareDatetime
+    project_id: NotBlankStr = Field(description="Key; id of the project, which need not be stored")
+    total_cost: Amount = Field(
+        description="Sum of the costs in the unit they were given in, exact to 1e-9"
+    )
+    total_input_tokens: Count = Field(description="Sum of the tokens sent to models")
+    total_output_tokens: Count = Field(description="Sum of the tokens that models wrote")
+    record_count: Count = Field(description="Number of additions, not of stored cost records")
+    last_updated: AwareDatetime = Field(
+        description="When the last addition was made, by the clock of the process that made it"
+    )
