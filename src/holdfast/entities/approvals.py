@@ -14,6 +14,8 @@ __all__ = ["ApprovalItem", "ApprovalStatus"]
 
 
 class ApprovalStatus(StrEnum):
+    """Whether an action was decided on; all but ``pending`` are final."""
+
     PENDING = "pending"
     APPROVED = "approved"
     REJECTED = "rejected"
@@ -21,26 +23,40 @@ class ApprovalStatus(StrEnum):
 
 
 class ApprovalItem(Entity):
-    """An action that waits for a person, or waited.
+    """An action that waits for the decision of a person, or waited for it."""
 
-    ``decided_by`` is set when it was approved or rejected, ``decided_at`` when it is not pending
-    any more; what is rejected has a ``decision_reason``.
-    """
-
-    id: NotBlankStr = Field(default_factory=new_id)
-    action_type: NotBlankStr
-    title: NotBlankStr
-    description: str = ""
-    requested_by: NotBlankStr
-    risk_level: ApprovalRiskLevel
-    status: ApprovalStatus = ApprovalStatus.PENDING
-    created_at: AwareDatetime
-    expires_at: AwareDatetime | None = None
-    decided_at: AwareDatetime | None = None
-    decided_by: NotBlankStr | None = None
-    decision_reason: NotBlankStr | None = None
-    task_id: NotBlankStr | None = None
-    metadata: dict[str, str] = Field(default_factory=dict)
+    id: NotBlankStr = Field(
+        default_factory=new_id, description="Key; a random UUID as text if not given"
+    )
+    action_type: NotBlankStr = Field(
+        description="The action asked for, by convention ``category:action``"
+    )
+    title: NotBlankStr = Field(description="Short name for the list of open approvals")
+    description: str = Field(default="", description="What would happen and why; may be empty")
+    requested_by: NotBlankStr = Field(description="Id of the agent that wants to act")
+    risk_level: ApprovalRiskLevel = Field(description="How much harm the action could do")
+    status: ApprovalStatus = Field(
+        default=ApprovalStatus.PENDING, description="Whether and how it was decided"
+    )
+    created_at: AwareDatetime = Field(
+        description="When the approval was asked for; lists return the newest first"
+    )
+    expires_at: AwareDatetime | None = Field(
+        default=None, description="When waiting ends, after ``created_at``; None for never"
+    )
+    decided_at: AwareDatetime | None = Field(
+        default=None, description="When it was decided or expired; None exactly while pending"
+    )
+    decided_by: NotBlankStr | None = Field(
+        default=None, description="Id of the user that decided; set exactly if approved or rejected"
+    )
+    decision_reason: NotBlankStr | None = Field(
+        default=None, description="Why it was decided so; required if rejected"
+    )
+    task_id: NotBlankStr | None = Field(
+        default=None, description="Id of the task that the action belongs to; None if to none"
+    )
+    metadata: dict[str, str] = Field(default_factory=dict, description="Further text by key")
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
