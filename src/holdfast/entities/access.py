@@ -1,4 +1,4 @@
-"""Who is let in: sessions, and the tokens that prolong them."""
+"""Sessions of users, and the tokens that prolong them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,26 @@ __all__ = ["RefreshRecord", "Session", "hash_token"]
 
 
 class Session(Entity):
-    """A login. ``revoked`` is final."""
+    """A login of a user."""
 
-    id: NotBlankStr
-    user_id: NotBlankStr
-    created_at: AwareDatetime
-    expires_at: AwareDatetime
-    last_active_at: AwareDatetime | None = None
-    ip_address: str = ""
-    user_agent: str = ""
-    revoked: bool = False
+    id: NotBlankStr = Field(description="Key, chosen by the application")
+    user_id: NotBlankStr = Field(description="Id of the user, who must be stored")
+    created_at: AwareDatetime = Field(
+        description="When the user logged in; lists return the newest first"
+    )
+    expires_at: AwareDatetime = Field(
+        description="When the session ends by itself, after ``created_at``"
+    )
+    last_active_at: AwareDatetime | None = Field(
+        default=None, description="When the session was last used; None if not tracked"
+    )
+    ip_address: str = Field(
+        default="", description="Address that the login came from; empty if unknown"
+    )
+    user_agent: str = Field(
+        default="", description="Client that the login came from, as it named itself; may be empty"
+    )
+    revoked: bool = Field(default=False, description="True once the session was ended early; final")
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -41,11 +51,17 @@ def hash_token(token: str) -> str:
 
 
 class RefreshRecord(Entity):
-    """A token that prolongs a session, once; ``used_at`` is when it did, or was revoked."""
+    """A token that prolongs a session once, stored by its hash only."""
 
-    token_hash: NotBlankStr = Field(repr=False)
-    session_id: NotBlankStr
-    user_id: NotBlankStr
-    created_at: AwareDatetime
-    expires_at: AwareDatetime
-    used_at: AwareDatetime | None = None
+    token_hash: NotBlankStr = Field(
+        repr=False, description="Key; hash of the token as by `hash_token`, left out of ``repr``"
+    )
+    session_id: NotBlankStr = Field(
+        description="Id of the session that it prolongs, which must be stored"
+    )
+    user_id: NotBlankStr = Field(description="Id of the user that the session belongs to")
+    created_at: AwareDatetime = Field(description="When the token was stored")
+    expires_at: AwareDatetime = Field(description="When the token stops being valid")
+    used_at: AwareDatetime | None = Field(
+        default=None, description="When the token was used or revoked; None while it is valid"
+    )
