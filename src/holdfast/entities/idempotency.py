@@ -13,12 +13,16 @@ __all__ = ["IdempotencyClaim", "IdempotencyOutcome", "IdempotencyRecord", "Idemp
 
 
 class IdempotencyStatus(StrEnum):
+    """Where claimed work stands."""
+
     IN_FLIGHT = "in_flight"
     COMPLETED = "completed"
     FAILED = "failed"
 
 
 class IdempotencyOutcome(StrEnum):
+    """What a claim found: ``fresh`` if the caller is to do the work."""
+
     FRESH = "fresh"
     IN_FLIGHT = "in_flight"
     COMPLETED = "completed"
@@ -26,21 +30,34 @@ class IdempotencyOutcome(StrEnum):
 
 
 class IdempotencyRecord(Entity):
-    """What is known of a key until ``expires_at``.
+    """What is known of a key until it expires."""
 
-    ``response`` is set at most when it was completed, ``error`` exactly when it failed; both are
-    kept to the letter.
-    """
-
-    scope: NotBlankStr
-    key: NotBlankStr
-    status: IdempotencyStatus
-    claim_token: NotBlankStr = Field(repr=False)
-    claimed_at: AwareDatetime
-    expires_at: AwareDatetime
-    finished_at: AwareDatetime | None = None
-    response: str | None = None
-    error: NotBlankStr | None = None
+    scope: NotBlankStr = Field(
+        description="First part of the key: the operation that keys belong to"
+    )
+    key: NotBlankStr = Field(
+        description="Second part of the key: the request, as its sender named it"
+    )
+    status: IdempotencyStatus = Field(description="Where the work stands")
+    claim_token: NotBlankStr = Field(
+        repr=False, description="Random token of the claim that does the work, left out of ``repr``"
+    )
+    claimed_at: AwareDatetime = Field(
+        description="When the work was claimed, by the clock of the claiming process"
+    )
+    expires_at: AwareDatetime = Field(
+        description="When the key becomes free again, whatever its status"
+    )
+    finished_at: AwareDatetime | None = Field(
+        default=None,
+        description="When the work was completed or failed; None exactly while in flight",
+    )
+    response: str | None = Field(
+        default=None, description="Result as text, returned byte for byte; None unless completed"
+    )
+    error: NotBlankStr | None = Field(
+        default=None, description="Why the work failed; set exactly if it failed"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
