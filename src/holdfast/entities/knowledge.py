@@ -1,4 +1,4 @@
-"""What the organisation knows: facts, who stated them, and the log of every change."""
+"""Facts that the organisation knows, their authors, and the log of every change."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ __all__ = [
 
 
 class OrgFactCategory(StrEnum):
+    """What sort of knowledge a fact is; ``adr`` is an architecture decision."""
+
     CORE_POLICY = "core_policy"
     ADR = "adr"
     PROCEDURE = "procedure"
@@ -33,12 +35,20 @@ _Version = Annotated[Count, Field(ge=1)]
 
 
 class OrgFactAuthor(Entity):
-    """A person, of whom nothing else is said, or an agent with its rank."""
+    """The author of a fact: a person, or an agent with its rank."""
 
-    agent_id: NotBlankStr | None = None
-    seniority: SeniorityLevel | None = None
-    autonomy_level: AutonomyLevel | None = None
-    is_human: bool = False
+    agent_id: NotBlankStr | None = Field(
+        default=None, description="Id of the agent; None exactly for a human"
+    )
+    seniority: SeniorityLevel | None = Field(
+        default=None, description="Rank of the agent at that time; None exactly for a human"
+    )
+    autonomy_level: AutonomyLevel | None = Field(
+        default=None, description="How freely the agent acts; None if unknown, and for a human"
+    )
+    is_human: bool = Field(
+        default=False, description="True for a person, who is not identified further"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -51,43 +61,77 @@ class OrgFactAuthor(Entity):
 
 
 class OrgFact(Entity):
-    id: NotBlankStr
-    content: NotBlankStr
-    category: OrgFactCategory
-    tags: tuple[NotBlankStr, ...] = ()
-    author: OrgFactAuthor
-    created_at: AwareDatetime
+    """A fact that the organisation knows."""
+
+    id: NotBlankStr = Field(description="Key; stays the same when the fact is published again")
+    content: NotBlankStr = Field(description="The fact, in words")
+    category: OrgFactCategory = Field(
+        description="What sort of knowledge it is; decides which authors may write it"
+    )
+    tags: tuple[NotBlankStr, ...] = Field(default=(), description="Labels, in the order given")
+    author: OrgFactAuthor = Field(description="The author of the last publication")
+    created_at: AwareDatetime = Field(
+        description="When the fact was stated; the first publication's value is kept"
+    )
 
 
 class OrgFactWriteRequest(Entity):
-    content: NotBlankStr
-    category: OrgFactCategory
-    tags: tuple[NotBlankStr, ...] = ()
+    """A fact to be published; its id and time are assigned by the store."""
+
+    content: NotBlankStr = Field(description="The fact, in words")
+    category: OrgFactCategory = Field(
+        description="What sort of knowledge it is; decides which authors may write it"
+    )
+    tags: tuple[NotBlankStr, ...] = Field(default=(), description="Labels; their order is kept")
 
 
 class OrgMemoryQuery(Entity):
-    """``context`` is text to look for; ``categories`` unset or empty are all of them."""
+    """A search for facts."""
 
-    context: NotBlankStr | None = None
-    categories: frozenset[OrgFactCategory] | None = None
-    limit: Annotated[Count, Field(ge=1, le=100)] = 5
+    context: NotBlankStr | None = Field(
+        default=None, description="Text to look for; None for no text"
+    )
+    categories: frozenset[OrgFactCategory] | None = Field(
+        default=None, description="Categories to look in; None or empty for all"
+    )
+    limit: Annotated[Count, Field(ge=1, le=100)] = Field(
+        default=5, description="Most facts to return, 1 to 100"
+    )
 
 
 class OperationLogEntry(Entity):
-    """One change of a fact, by whom; a publication has ``content``, a retraction has none."""
+    """One change of a fact: a publication has content, a retraction has none."""
 
-    operation_id: NotBlankStr
-    fact_id: NotBlankStr
-    operation_type: Literal["PUBLISH", "RETRACT"]
-    content: NotBlankStr | None = None
-    category: OrgFactCategory | None = None
-    tags: tuple[NotBlankStr, ...] = ()
-    author_agent_id: NotBlankStr | None = None
-    author_seniority: SeniorityLevel | None = None
-    author_is_human: bool = False
-    author_autonomy_level: AutonomyLevel | None = None
-    timestamp: AwareDatetime
-    version: _Version
+    operation_id: NotBlankStr = Field(
+        description="Key; a random UUID as text, assigned by the repository"
+    )
+    fact_id: NotBlankStr = Field(description="Id of the fact that changed")
+    operation_type: Literal["PUBLISH", "RETRACT"] = Field(
+        description="``PUBLISH`` for a new or changed fact, ``RETRACT`` for one taken back"
+    )
+    content: NotBlankStr | None = Field(
+        default=None, description="The fact as published; None exactly for a retraction"
+    )
+    category: OrgFactCategory | None = Field(
+        default=None, description="Category at that time; the last published one for a retraction"
+    )
+    tags: tuple[NotBlankStr, ...] = Field(
+        default=(), description="Labels at that time; those last published for a retraction"
+    )
+    author_agent_id: NotBlankStr | None = Field(
+        default=None, description="Id of the agent that made the change; None for a human"
+    )
+    author_seniority: SeniorityLevel | None = Field(
+        default=None, description="Rank of that agent at that time; None for a human"
+    )
+    author_is_human: bool = Field(default=False, description="Whether a person made the change")
+    author_autonomy_level: AutonomyLevel | None = Field(
+        default=None, description="How freely that agent acts; None if unknown, and for a human"
+    )
+    timestamp: AwareDatetime = Field(
+        description="When the change was made; not the ``created_at`` of the fact"
+    )
+    version: _Version = Field(description="Number of the change among those of its fact, from 1")
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -97,15 +141,19 @@ class OperationLogEntry(Entity):
 
 
 class OperationLogSnapshot(Entity):
-    """A fact as it stood at an instant; ``retracted_at`` if it had been taken back by then."""
+    """A fact as it stood at an instant."""
 
-    fact_id: NotBlankStr
-    content: NotBlankStr
-    category: OrgFactCategory
-    tags: tuple[NotBlankStr, ...] = ()
-    created_at: AwareDatetime
-    retracted_at: AwareDatetime | None = None
-    version: _Version
+    fact_id: NotBlankStr = Field(description="Id of the fact")
+    content: NotBlankStr = Field(description="The fact as last published by that instant")
+    category: OrgFactCategory = Field(description="Category as last published by that instant")
+    tags: tuple[NotBlankStr, ...] = Field(
+        default=(), description="Labels as last published by that instant, in the order given"
+    )
+    created_at: AwareDatetime = Field(description="When the fact was first published")
+    retracted_at: AwareDatetime | None = Field(
+        default=None, description="When it had been taken back by that instant; None if it had not"
+    )
+    version: _Version = Field(description="Number of the last change by that instant, from 1")
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
