@@ -1,4 +1,4 @@
-"""Exceptions from the rules, and attempts to get around them."""
+"""Risk overrides, stopped requests and circuit breakers."""
 
 from __future__ import annotations
 
@@ -21,18 +21,32 @@ __all__ = [
 
 
 class RiskTierOverride(Entity):
-    """Another risk tier for a type of action, for a time; ``revoked_*`` are both set or neither."""
+    """Another risk tier for a type of action, for a limited time."""
 
-    id: NotBlankStr
-    action_type: NotBlankStr
-    original_tier: ApprovalRiskLevel
-    override_tier: ApprovalRiskLevel
-    reason: NotBlankStr
-    created_by: NotBlankStr
-    created_at: AwareDatetime
-    expires_at: AwareDatetime
-    revoked_at: AwareDatetime | None = None
-    revoked_by: NotBlankStr | None = None
+    id: NotBlankStr = Field(description="Key, chosen by the application")
+    action_type: NotBlankStr = Field(
+        description="The action concerned, by convention ``category:action``"
+    )
+    original_tier: ApprovalRiskLevel = Field(description="Risk tier without the override")
+    override_tier: ApprovalRiskLevel = Field(
+        description="Risk tier while the override is active; differs from the original"
+    )
+    reason: NotBlankStr = Field(description="Why the tier is overridden")
+    created_by: NotBlankStr = Field(description="Id of the user that made the override")
+    created_at: AwareDatetime = Field(
+        description="When the override begins; `list_active` returns the newest first"
+    )
+    expires_at: AwareDatetime = Field(
+        description="When the override ends by itself, after ``created_at``"
+    )
+    revoked_at: AwareDatetime | None = Field(
+        default=None,
+        description="When the override was ended early; set together with ``revoked_by``",
+    )
+    revoked_by: NotBlankStr | None = Field(
+        default=None,
+        description="Id of the user that ended it early; set together with ``revoked_at``",
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -46,11 +60,13 @@ class RiskTierOverride(Entity):
 
     @property
     def is_active(self) -> bool:
-        """Neither revoked nor expired, now."""
+        """Whether the override is neither revoked nor expired now, by the clock of this process."""
         return self.revoked_at is None and self.expires_at > datetime.now(UTC)
 
 
 class SsrfViolationStatus(StrEnum):
+    """Whether a stopped request was decided on; all but ``pending`` are final."""
+
     PENDING = "pending"
     ALLOWED = "allowed"
     DENIED = "denied"
@@ -70,25 +86,45 @@ def _without_login(url: str) -> str:
 
 
 class SsrfViolation(Entity):
-    """A request that was stopped on its way to an address it must not reach.
+    """A request that was stopped because of the address it was meant for.
 
-    ``resolved_by`` and ``resolved_at`` are set exactly when it is no longer pending.
+    SSRF is server-side request forgery: making a server call addresses within its own network.
     """
 
     # What is refused may hold a password.
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    id: NotBlankStr
-    timestamp: AwareDatetime
-    url: Annotated[NotBlankStr, AfterValidator(_without_login)]
-    hostname: NotBlankStr
-    port: Annotated[Count, Field(ge=1, le=65_535)]
-    resolved_ip: NotBlankStr | None = None
-    blocked_range: NotBlankStr | None = None
-    provider_name: NotBlankStr | None = None
-    status: SsrfViolationStatus = SsrfViolationStatus.PENDING
-    resolved_by: NotBlankStr | None = None
-    resolved_at: AwareDatetime | None = None
+    id: NotBlankStr = Field(description="Key, chosen by the application")
+    timestamp: AwareDatetime = Field(
+        description="When the request was stopped; lists return the newest first"
+    )
+    url: Annotated[NotBlankStr, AfterValidator(_without_login)] = Field(
+        description="Full address of the request; refused if it carries a user or a password"
+    )
+    hostname: NotBlankStr = Field(description="Host in the address, as it was written")
+    port: Annotated[Count, Field(ge=1, le=65_535)] = Field(
+        description="Port of the request, 1 to 65535"
+    )
+    resolved_ip: NotBlankStr | None = Field(
+        default=None, description="Address that the host resolved to; None if it was not resolved"
+    )
+    blocked_range: NotBlankStr | None = Field(
+        default=None,
+        description="Network range whose rule stopped the request; None if another rule did",
+    )
+    provider_name: NotBlankStr | None = Field(
+        default=None, description="Provider that the request was meant for; None if for none"
+    )
+    status: SsrfViolationStatus = Field(
+        default=SsrfViolationStatus.PENDING,
+        description="Whether the request was allowed or denied afterwards",
+    )
+    resolved_by: NotBlankStr | None = Field(
+        default=None, description="Id of the user that decided; None exactly while pending"
+    )
+    resolved_at: AwareDatetime | None = Field(
+        default=None, description="When it was decided; None exactly while pending"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -99,14 +135,18 @@ class SsrfViolation(Entity):
 
 
 class CircuitBreakerStateRecord(Entity):
-    """The circuit breaker between two parties, in that order.
+    """The circuit breaker between two parties, in that order."""
 
-    ``opened_at`` is in seconds since the Unix epoch, so that it means the same to every process
-    and after a restart; ``None`` while the circuit is closed.
-    """
-
-    pair_key_a: NotBlankStr
-    pair_key_b: NotBlankStr
-    bounce_count: Count
-    trip_count: Count
-    opened_at: float | None = None
+    pair_key_a: NotBlankStr = Field(
+        description="First part of the key; (a, b) and (b, a) are two breakers"
+    )
+    pair_key_b: NotBlankStr = Field(description="Second part of the key")
+    bounce_count: Count = Field(
+        description="Delegations sent back and forth; counted by the application"
+    )
+    trip_count: Count = Field(
+        description="How often the circuit has opened; counted by the application"
+    )
+    opened_at: float | None = Field(
+        default=None, description="Seconds since the Unix epoch, for any process; None while closed"
+    )
