@@ -1,4 +1,4 @@
-"""Personality presets of the organisation's own, as they are stored: opaque text throughout."""
+"""Stored personality presets; every value is text that is returned byte for byte."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ __all__ = ["PresetListRow", "PresetRow"]
 
 
 class PresetRow(NamedTuple):
-    """A preset whose name is known."""
+    """A preset as `get` returns it, without its name.
+
+    ``config_json`` is the preset itself, not interpreted by the store; ``description`` is for
+    people; ``created_at`` keeps the value of the first save, ``updated_at`` that of the last.
+    """
 
     config_json: str
     description: str
@@ -17,7 +21,7 @@ class PresetRow(NamedTuple):
 
 
 class PresetListRow(NamedTuple):
-    """A preset among others."""
+    """A preset as `list_all` returns it: ``name``, its key, and the values of `PresetRow`."""
 
     name: str
     config_json: str

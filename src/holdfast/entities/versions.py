@@ -1,4 +1,4 @@
-"""Numbered snapshots of anything that is configured."""
+"""Numbered snapshots of configured entities."""
 
 from __future__ import annotations
 
@@ -25,18 +25,26 @@ def _at_zero(value: AwareDatetime) -> AwareDatetime:
 
 
 class VersionSnapshot(Entity, Generic[T]):
-    """What ``entity_id`` was when it was saved for the ``version``-th time."""
+    """What an entity was when its version was saved."""
 
-    entity_id: NotBlankStr
-    version: Annotated[Count, Field(ge=1)]
-    content_hash: Sha256
-    snapshot: T
-    saved_by: NotBlankStr
-    saved_at: Annotated[AwareDatetime, AfterValidator(_at_zero)]
+    entity_id: NotBlankStr = Field(description="Id of the entity; first part of the key")
+    version: Annotated[Count, Field(ge=1)] = Field(
+        description="Number of the version, from 1; second part of the key"
+    )
+    content_hash: Sha256 = Field(
+        description="SHA-256 of the content in lower-case hex, as by `compute_content_hash`"
+    )
+    snapshot: T = Field(description="The whole entity at that version")
+    saved_by: NotBlankStr = Field(description="Id of the agent or user that saved the version")
+    saved_at: Annotated[AwareDatetime, AfterValidator(_at_zero)] = Field(
+        description="When the version was saved; its UTC offset must be zero"
+    )
 
 
 def compute_content_hash(model: BaseModel) -> str:
-    """SHA-256 of the model's JSON with sorted keys: equal content, equal hash, on any machine.
+    """Return the SHA-256 of the model's JSON with sorted keys, in lower-case hex.
+
+    Equal content has an equal hash on any machine.
 
     What Pydantic cannot dump, such as a read-only mapping, is hashed by its fields;
     `InvalidArgumentError` if they are nothing that JSON knows.
