@@ -1,4 +1,4 @@
-"""Workflows: their definitions, and what became of each start of one."""
+"""Workflow definitions and their executions."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ __all__ = [
 
 
 class WorkflowType(StrEnum):
+    """How the work in a workflow flows."""
+
     SEQUENTIAL_PIPELINE = "sequential_pipeline"
     PARALLEL_EXECUTION = "parallel_execution"
     KANBAN = "kanban"
@@ -33,6 +35,8 @@ class WorkflowType(StrEnum):
 
 
 class WorkflowNodeType(StrEnum):
+    """What a node of a workflow does."""
+
     START = "start"
     END = "end"
     TASK = "task"
@@ -43,6 +47,8 @@ class WorkflowNodeType(StrEnum):
 
 
 class WorkflowEdgeType(StrEnum):
+    """When an edge of a workflow is followed."""
+
     SEQUENTIAL = "sequential"
     CONDITIONAL_TRUE = "conditional_true"
     CONDITIONAL_FALSE = "conditional_false"
@@ -50,6 +56,8 @@ class WorkflowEdgeType(StrEnum):
 
 
 class WorkflowExecutionStatus(StrEnum):
+    """Where an execution stands; the last three are final."""
+
     PENDING = "pending"
     RUNNING = "running"
     COMPLETED = "completed"
@@ -58,6 +66,8 @@ class WorkflowExecutionStatus(StrEnum):
 
 
 class WorkflowNodeExecutionStatus(StrEnum):
+    """Where a node of an execution stands."""
+
     PENDING = "pending"
     SKIPPED = "skipped"
     TASK_CREATED = "task_created"
@@ -70,38 +80,69 @@ _Version = Annotated[Count, Field(ge=1)]
 
 
 class WorkflowNode(JsonHolder):
-    id: NotBlankStr
-    type: WorkflowNodeType
-    label: NotBlankStr
-    position_x: float = 0.0
-    position_y: float = 0.0
-    config: JsonObject = Field(default_factory=lambda: frozen({}))
+    """A step of a workflow."""
+
+    id: NotBlankStr = Field(description="Id within the definition; what edges refer to")
+    type: WorkflowNodeType = Field(description="What the node does")
+    label: NotBlankStr = Field(description="Name for people")
+    position_x: float = Field(
+        default=0.0, description="Horizontal place in the editor, in the editor's own unit"
+    )
+    position_y: float = Field(
+        default=0.0, description="Vertical place in the editor, in the editor's own unit"
+    )
+    config: JsonObject = Field(
+        default_factory=lambda: frozen({}),
+        description="Settings of the node as a JSON object; read-only, also deep within",
+    )
 
 
 class WorkflowEdge(Entity):
-    id: NotBlankStr
-    source_node_id: NotBlankStr
-    target_node_id: NotBlankStr
-    type: WorkflowEdgeType = WorkflowEdgeType.SEQUENTIAL
-    label: NotBlankStr | None = None
+    """A connection from one node of a workflow to another."""
+
+    id: NotBlankStr = Field(description="Id within the definition")
+    source_node_id: NotBlankStr = Field(description="Id of the node that the edge leaves")
+    target_node_id: NotBlankStr = Field(
+        description="Id of the node that the edge enters; never the source"
+    )
+    type: WorkflowEdgeType = Field(
+        default=WorkflowEdgeType.SEQUENTIAL, description="When the edge is followed"
+    )
+    label: NotBlankStr | None = Field(default=None, description="Name for people; None for no name")
 
 
 class WorkflowDefinition(Entity):
-    """A graph with one start and one end; every edge joins two different nodes of it.
+    """A graph with one start and one end."""
 
-    ``version`` is what optimistic concurrency counts: 1 when made, one more with each update.
-    """
-
-    id: NotBlankStr
-    name: NotBlankStr
-    description: str = ""
-    workflow_type: WorkflowType = WorkflowType.SEQUENTIAL_PIPELINE
-    nodes: tuple[WorkflowNode, ...] = Field(default=(), validate_default=True)
-    edges: tuple[WorkflowEdge, ...] = ()
-    created_by: NotBlankStr
-    created_at: Moment = Field(default_factory=utc_now)
-    updated_at: Moment = Field(default_factory=utc_now)
-    version: _Version = 1
+    id: NotBlankStr = Field(description="Key, chosen by the application")
+    name: NotBlankStr = Field(description="Name for people; need not be unique")
+    description: str = Field(default="", description="What the workflow is for; may be empty")
+    workflow_type: WorkflowType = Field(
+        default=WorkflowType.SEQUENTIAL_PIPELINE, description="How the work flows"
+    )
+    nodes: tuple[WorkflowNode, ...] = Field(
+        default=(),
+        validate_default=True,
+        description="Steps with unique ids; exactly one start and one end among them",
+    )
+    edges: tuple[WorkflowEdge, ...] = Field(
+        default=(), description="Connections with unique ids, each from one node to another"
+    )
+    created_by: NotBlankStr = Field(
+        description="Id of the agent or user that made it; updates keep the first value"
+    )
+    created_at: Moment = Field(
+        default_factory=utc_now,
+        description="When it was made, now if not given; updates keep the first value",
+    )
+    updated_at: Moment = Field(
+        default_factory=utc_now,
+        description="When it last changed, now if not given; set by the application",
+    )
+    version: _Version = Field(
+        default=1,
+        description="1 when created, one more with each update; any other value is a conflict",
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -129,14 +170,21 @@ _OF_TASKS = frozenset(
 
 
 class WorkflowNodeExecution(Entity):
-    """What became of a node. A node of type ``task`` has a ``task_id`` from ``task_created`` on; a
-    skipped one has a reason."""
+    """What became of a node in an execution."""
 
-    node_id: NotBlankStr
-    node_type: WorkflowNodeType
-    status: WorkflowNodeExecutionStatus = WorkflowNodeExecutionStatus.PENDING
-    task_id: NotBlankStr | None = None
-    skipped_reason: NotBlankStr | None = None
+    node_id: NotBlankStr = Field(description="Id of the node in the definition")
+    node_type: WorkflowNodeType = Field(description="What the node does")
+    status: WorkflowNodeExecutionStatus = Field(
+        default=WorkflowNodeExecutionStatus.PENDING,
+        description="Where the node stands; ``task_*`` only for a node of type ``task``",
+    )
+    task_id: NotBlankStr | None = Field(
+        default=None,
+        description="Id of the task made for the node; set exactly for a status ``task_*``",
+    )
+    skipped_reason: NotBlankStr | None = Field(
+        default=None, description="Why the node was skipped; set exactly for the status ``skipped``"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -161,23 +209,38 @@ _OVER = frozenset(
 
 
 class WorkflowExecution(Entity):
-    """One start of a workflow. It has ``completed_at`` once it is over, ``error`` if it failed.
+    """One run of a workflow."""
 
-    ``version`` is what optimistic concurrency counts: 1 when made, one more with each update.
-    """
-
-    id: NotBlankStr
-    definition_id: NotBlankStr
-    definition_version: _Version
-    status: WorkflowExecutionStatus = WorkflowExecutionStatus.PENDING
-    node_executions: tuple[WorkflowNodeExecution, ...] = ()
-    activated_by: NotBlankStr
-    project: NotBlankStr
-    created_at: Moment = Field(default_factory=utc_now)
-    updated_at: Moment = Field(default_factory=utc_now)
-    completed_at: Moment | None = None
-    error: NotBlankStr | None = None
-    version: _Version = 1
+    id: NotBlankStr = Field(description="Key, chosen by the application")
+    definition_id: NotBlankStr = Field(description="Id of the definition, which must be stored")
+    definition_version: _Version = Field(
+        description="Version of the definition that is run, from 1"
+    )
+    status: WorkflowExecutionStatus = Field(
+        default=WorkflowExecutionStatus.PENDING, description="Where the execution stands"
+    )
+    node_executions: tuple[WorkflowNodeExecution, ...] = Field(
+        default=(), description="What became of each node, in the order given; one entry a node"
+    )
+    activated_by: NotBlankStr = Field(description="Id of the agent or user that started it")
+    project: NotBlankStr = Field(description="Id of the project that its tasks belong to")
+    created_at: Moment = Field(
+        default_factory=utc_now, description="When it was started; now if not given"
+    )
+    updated_at: Moment = Field(
+        default_factory=utc_now,
+        description="When it last changed, now if not given; set by the application",
+    )
+    completed_at: Moment | None = Field(
+        default=None, description="When it ended; set exactly if completed, failed or cancelled"
+    )
+    error: NotBlankStr | None = Field(
+        default=None, description="Why it failed; set exactly if it failed"
+    )
+    version: _Version = Field(
+        default=1,
+        description="1 when created, one more with each update; any other value is a conflict",
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
