@@ -54,6 +54,7 @@ async def revoked(backend: PersistenceBackend) -> dict[str, bool]:
     return {one.id: one.revoked for one in await backend.sessions.list_all()}
 
 
+@pytest.mark.alone
 async def test_a_session_is_of_a_user(backend: PersistenceBackend) -> None:
     await with_users(backend, "ada")
     await with_users(backend.for_tenant("other"), "eve")
@@ -85,6 +86,7 @@ async def test_lists_hold_what_is_over_too(backend: PersistenceBackend) -> None:
     assert (await backend.sessions.get("expired")) == everyone[3]
 
 
+@pytest.mark.alone
 async def test_a_session_is_revoked_once(backend: PersistenceBackend, clock: Clock) -> None:
     sessions = backend.sessions
     await with_users(backend, "ada", "bob")
@@ -100,6 +102,7 @@ async def test_a_session_is_revoked_once(backend: PersistenceBackend, clock: Clo
     assert [name for name in (*"abc", "bob's", "unknown") if sessions.is_revoked(name)] == [*"abc"]
 
 
+@pytest.mark.alone
 async def test_what_is_known_without_asking(backend: PersistenceBackend, clock: Clock) -> None:
     here, there = backend.sessions, backend.for_tenant("default").sessions
     assert here is not there
@@ -167,6 +170,7 @@ async def test_the_newest_sessions_stay(backend: PersistenceBackend, clock: Cloc
     assert (await revoked(backend))["bob's"] is False
 
 
+@pytest.mark.alone
 async def test_cleanup_takes_the_tokens_along(backend: PersistenceBackend, clock: Clock) -> None:
     await with_users(backend, "ada")
     await with_users(backend.for_tenant("other"), "ada")
@@ -208,6 +212,7 @@ async def with_tokens(backend: PersistenceBackend, *names: str, **fields: Any) -
         )
 
 
+@pytest.mark.alone
 async def test_a_token_is_used_once(backend: PersistenceBackend, clock: Clock) -> None:
     tokens = backend.refresh_tokens
     await with_tokens(backend, "t")
@@ -242,6 +247,7 @@ async def test_a_token_ends(backend: PersistenceBackend, clock: Clock) -> None:
     assert await backend.refresh_tokens.consume("b") is None
 
 
+@pytest.mark.alone
 async def test_a_token_of_a_revoked_session(backend: PersistenceBackend, clock: Clock) -> None:
     tokens = backend.refresh_tokens
     await with_tokens(backend, "t", "burnt", "kept")
@@ -263,6 +269,7 @@ async def test_a_token_of_a_revoked_session(backend: PersistenceBackend, clock: 
     assert await tokens.consume("t", is_session_revoked=backend.sessions.is_revoked) is None
 
 
+@pytest.mark.alone
 async def test_tokens_are_revoked_together(backend: PersistenceBackend, clock: Clock) -> None:
     tokens = backend.refresh_tokens
     await with_tokens(backend, "a", "b", "used")
@@ -347,6 +354,7 @@ async def test_a_session_that_begins_revoked_is_known(
     assert backend.sessions.is_revoked("s")
 
 
+@pytest.mark.alone
 async def test_an_unreadable_token_is_named_without_its_hash(
     backend: PersistenceBackend, clock: Clock
 ) -> None:

@@ -31,6 +31,7 @@ def decided(one: ApprovalItem, **fields: Any) -> ApprovalItem:
     return ApprovalItem.model_validate({**one.model_dump(), **fields})
 
 
+@pytest.mark.alone
 async def test_what_is_pending_is_decided_once(backend: PersistenceBackend) -> None:
     approvals = backend.approvals
     yes, no, silent = item("yes"), item("no"), item("silent", expires_at=LATER)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typing
 
+import pytest
+
 from holdfast import (
     PersistenceBackend,
     PostgresPersistenceBackend,
@@ -29,6 +31,7 @@ async def test_each_repository_keeps_its_protocol(backend: PersistenceBackend) -
             assert isinstance(getattr(tx, name), protocol)
 
 
+@pytest.mark.alone
 async def test_names(backend: PersistenceBackend, engine_name: str) -> None:
     assert backend.backend_name == engine_name.split("-")[0]
     kind = SQLitePersistenceBackend if "sqlite" in engine_name else PostgresPersistenceBackend

@@ -94,19 +94,23 @@ REFUSED: dict[str, Call] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-async def test_is_refused_before_anything_is_sent(backend: PersistenceBackend, name: str) -> None:
+@pytest.mark.alone
+async def test_is_refused_before_anything_is_sent(
+    backend: PersistenceBackend, subtests: pytest.Subtests
+) -> None:
     before = backend.stats()
     sent = before.writes.items, before.commits
-    with pytest.raises(InvalidArgumentError) as caught:
-        await REFUSED[name](backend)
-    assert isinstance(caught.value, ValueError)
-    assert isinstance(caught.value, QueryError)
-    assert caught.value.is_retryable is False
-    after = backend.stats()
-    assert (after.writes.items, after.commits) == sent
-    status = await backend.status()
-    assert not any(table.rows for table in status.tables.values())
+    for name, call in REFUSED.items():
+        with subtests.test(name):
+            with pytest.raises(InvalidArgumentError) as caught:
+                await call(backend)
+            assert isinstance(caught.value, ValueError)
+            assert isinstance(caught.value, QueryError)
+            assert caught.value.is_retryable is False
+            after = backend.stats()
+            assert (after.writes.items, after.commits) == sent
+            status = await backend.status()
+            assert not any(table.rows for table in status.tables.values())
 
 
 async def test_the_message_names_the_place(backend: PersistenceBackend) -> None:
@@ -151,6 +155,7 @@ async def run_sql(backend: PersistenceBackend, sql: str) -> None:
     await databases.run_sql(databases.ADMINISTERED[name], sql)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "damage",
     [

@@ -56,6 +56,7 @@ async def waiting(backend: PersistenceBackend) -> dict[str, str]:
 
 @pytest.mark.owner
 class TestWaiting:
+    @pytest.mark.alone
     async def test_it_is_marked_with_one_that_is_missing(self, backend: PersistenceBackend) -> None:
         await save(backend, done("b"), task("t", dependencies=("c", "b", "a")), task("plain"))
         assert await waiting(backend) == {"t": "a"}
@@ -89,6 +90,7 @@ class TestWaiting:
         await save(backend, done("d"))
         assert await claimed(backend) == "t"
 
+    @pytest.mark.alone
     async def test_other_dependencies_count_from_their_save_on(
         self, backend: PersistenceBackend
     ) -> None:
@@ -101,6 +103,7 @@ class TestWaiting:
         assert await waiting(backend) == {}
         assert await claimed(backend) == "t"
 
+    @pytest.mark.alone
     async def test_only_what_is_created_waits(self, backend: PersistenceBackend) -> None:
         await save(backend, task("t", dependencies=("d",), status="blocked"))
         assert await waiting(backend) == {}
@@ -116,6 +119,7 @@ class TestWaiting:
         await save(backend, done("b", dependencies=("a",)))
         assert await claimed(backend) == "a"
 
+    @pytest.mark.alone
     async def test_strange_names_are_found(self, backend: PersistenceBackend) -> None:
         names = ['"', "\\", "é", "🦑", "a'b", "%", "1", "null", "[]", "\x7f", "x" * 300]
         await save(backend, *(task(f"t{n}", dependencies=(name,)) for n, name in enumerate(names)))
@@ -123,6 +127,7 @@ class TestWaiting:
         await save(backend, *map(done, names))
         assert await waiting(backend) == {}
 
+    @pytest.mark.alone
     async def test_another_tenants_task_is_none(self, backend: PersistenceBackend) -> None:
         other = backend.for_tenant("other")
         await save(backend, task("t", dependencies=("d",)))
@@ -140,6 +145,7 @@ class TestWaiting:
             assert found is not None
             assert found.id == "t"
 
+    @pytest.mark.alone
     @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
     async def test_whatever_a_transaction_sees(
         self, backend: PersistenceBackend, isolation: Any
@@ -163,6 +169,7 @@ class TestWaiting:
             assert found is not None
             assert found.id == "u"
 
+    @pytest.mark.alone
     async def test_a_rollback_takes_its_marks_with_it(self, backend: PersistenceBackend) -> None:
         await save(backend, task("t", dependencies=("d",)))
         async with backend.transaction() as tx:
@@ -174,12 +181,14 @@ class TestWaiting:
             await tx.tasks.save(task("u", dependencies=("e",)))
         assert await waiting(backend) == {"t": "d", "u": "e"}
 
+    @pytest.mark.alone
     async def test_another_program_completes_one(self, backend: PersistenceBackend) -> None:
         await save(backend, task("t", dependencies=("d",)), task("d", status="in_review",
                    assigned_to="x"))  # fmt: skip
         await run_sql(backend, "UPDATE tasks SET status = 'completed' WHERE id = 'd'")
         assert await claimed(backend) == "t"
 
+    @pytest.mark.alone
     async def test_those_in_front_that_wait_after_all_are_marked(
         self, backend: PersistenceBackend
     ) -> None:
@@ -252,6 +261,7 @@ class TestCancelled:
         assert rest == [f"t{n:03}" for n in range(100) if f"t{n:03}" not in told]
         assert await claimed(backend) is None
 
+    @pytest.mark.alone
     async def test_it_keeps_its_place(self, backend: PersistenceBackend) -> None:
         await save(backend, task("first", dependencies=("d",)), task("second"), done("d"))
         await self._taken_by_nobody(backend)
@@ -329,6 +339,7 @@ DAMAGE = {
 
 @pytest.mark.owner
 class TestUnreadable:
+    @pytest.mark.alone
     @pytest.mark.parametrize("kind", DAMAGE)
     async def test_it_stays_as_it_is_and_stops_nobody(
         self, backend: PersistenceBackend, kind: str, caplog: pytest.LogCaptureFixture
@@ -346,6 +357,7 @@ class TestUnreadable:
         await save(backend, task("bad"))
         assert await claimed(backend) == "bad"
 
+    @pytest.mark.alone
     async def test_in_a_transaction(self, backend: PersistenceBackend) -> None:
         await save(backend, task("bad", priority="critical"), task("a"))
         await run_sql(backend, DAMAGE["status"])
@@ -357,6 +369,7 @@ class TestUnreadable:
                 await tx.tasks.claim("ada")
         assert await backend.tasks.count_tasks(status="created") == 1  # type: ignore[arg-type]
 
+    @pytest.mark.alone
     async def test_one_that_is_damaged_does_not_keep_others_waiting(
         self, backend: PersistenceBackend
     ) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from holdfast import PersistenceBackend
 
 from .test_work import task
 
 
+@pytest.mark.alone
 async def test_many_at_once_share_commits(backend: PersistenceBackend) -> None:
     await asyncio.gather(*(backend.tasks.save(task(f"t{n}")) for n in range(200)))
     stats = backend.stats()
@@ -19,6 +22,7 @@ async def test_many_at_once_share_commits(backend: PersistenceBackend) -> None:
     assert backend.stats().reads.batches < 50
 
 
+@pytest.mark.alone
 async def test_rows_without_an_entity_are_read_together(backend: PersistenceBackend) -> None:
     names = [f"n{n}" for n in range(20)]
     for name in names:

@@ -40,6 +40,7 @@ async def beats(backend: PersistenceBackend, *names: str) -> None:
     await asyncio.gather(*calls)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", range(4))
 async def test_what_the_driver_cannot_read_is_an_error_of_its_row_alone(
     backend: PersistenceBackend, number: int
@@ -78,6 +79,7 @@ async def test_what_the_driver_cannot_read_is_an_error_of_its_row_alone(
     assert len(await backend.heartbeats.get_stale(late)) == 5
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", range(2))
 async def test_a_long_list_is_read_around_what_the_driver_cannot_read(
     backend: PersistenceBackend, number: int

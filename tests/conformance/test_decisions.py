@@ -102,6 +102,7 @@ async def test_what_was_not_said(backend: PersistenceBackend) -> None:
         assert one.criteria_snapshot == ()
 
 
+@pytest.mark.alone
 async def test_each_task_counts_its_own_reviews(backend: PersistenceBackend) -> None:
     await with_tasks(backend, "t", "u")
     other = backend.for_tenant("other")
@@ -149,6 +150,7 @@ async def test_what_breaks_a_rule_is_refused_and_no_number_is_used(
     assert (await append(backend, "d")).version == 1
 
 
+@pytest.mark.alone
 async def test_what_the_database_refuses(backend: PersistenceBackend) -> None:
     await with_tasks(backend, "t", "u")
     await with_tasks(backend.for_tenant("other"), "theirs")

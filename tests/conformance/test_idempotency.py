@@ -83,6 +83,7 @@ async def test_an_answer_may_be_empty_or_none(backend: PersistenceBackend, clock
         assert (await claim(backend, key)).record.response == response
 
 
+@pytest.mark.alone
 async def test_only_the_claimant_ends_it_and_once(
     backend: PersistenceBackend, clock: Clock
 ) -> None:
@@ -170,6 +171,7 @@ async def test_claims_within_transactions(backend: PersistenceBackend, clock: Cl
     assert (await claim(backend)).record.response == "r"
 
 
+@pytest.mark.alone
 async def test_cleanup(backend: PersistenceBackend, clock: Clock) -> None:
     keys = backend.idempotency_keys
     for key, ttl in (("a", 1.0), ("b", 2.0), ("c", 2.000_001)):

@@ -114,6 +114,7 @@ async def test_too_deep_alone_in_company_and_in_a_transaction(backend: Persisten
     assert await backend.settings.get("n", "k") == ("v", "1")
 
 
+@pytest.mark.alone
 async def test_what_was_stored_deeper_can_still_be_read(backend: PersistenceBackend) -> None:
     """By a release whose limit was another one."""
     message = with_data({"k": 1})

@@ -46,6 +46,7 @@ REFUSED: dict[str, Callable[[PersistenceBackend], Awaitable[Any]]] = {
 }
 
 
+@pytest.mark.alone
 async def test_what_no_entity_checks_is_refused(backend: PersistenceBackend) -> None:
     await backend.tasks.save(task("open"))
     for name, call in REFUSED.items():
@@ -106,6 +107,7 @@ async def test_what_lies_in_json_and_in_an_index(backend: PersistenceBackend) ->
         assert await backend.workflow_executions.find_by_task_id(text) is None
 
 
+@pytest.mark.alone
 async def test_a_tenant_has_a_longest_name(backend: PersistenceBackend) -> None:
     longest = backend.for_tenant(wide(LONGEST_TENANT, "tenant"))
     await longest.tasks.save(task("t"))
@@ -134,6 +136,7 @@ async def test_only_its_own_caller_is_refused(backend: PersistenceBackend) -> No
     assert await backend.settings.get("n", "k") is None
 
 
+@pytest.mark.alone
 async def test_what_sqlite_took_before_can_be_read_and_deleted(
     tmp_path: Path, sqlite_url: str, backend: PersistenceBackend
 ) -> None:

@@ -64,6 +64,7 @@ async def test_publishing_anew(backend: PersistenceBackend, clock: Clock) -> Non
     assert await facts.get("f") == fact("f", "again")
 
 
+@pytest.mark.alone
 async def test_what_is_retracted_is_not_in_force(backend: PersistenceBackend) -> None:
     facts = backend.org_facts
     await publish(backend, fact("f", "text"), fact("other", "text"))
@@ -91,6 +92,7 @@ def entry(version: int, logged: OperationLogEntry, when: datetime, **what: Any) 
     )  # fmt: skip
 
 
+@pytest.mark.alone
 async def test_every_change_is_logged(backend: PersistenceBackend, clock: Clock) -> None:
     await publish(backend, fact("f", "one", tags=("b", "a")), fact("other"))
     times = [NOW, *(clock.turn(1) for _ in range(4))]
@@ -149,6 +151,7 @@ STORY: list[tuple[str, str | None]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.alone
 async def test_every_instant_between_changes(backend: PersistenceBackend, clock: Clock) -> None:
     facts = backend.org_facts
     state: dict[str, OperationLogSnapshot] = {}

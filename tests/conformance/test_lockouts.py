@@ -133,6 +133,7 @@ async def test_what_is_known_without_asking(
     assert not other.is_locked("bob")
 
 
+@pytest.mark.alone
 async def test_tenants_lock_their_own(
     backend: PersistenceBackend, lockouts: LockoutRepository
 ) -> None:

@@ -45,6 +45,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch, "money")
 
 
+@pytest.mark.alone
 async def test_additions_are_answered_and_kept(backend: PersistenceBackend, clock: Clock) -> None:
     totals = backend.project_cost_aggregates
     assert await totals.get("p") is None
@@ -201,6 +202,7 @@ HARD = [
 ]  # fmt: skip
 
 
+@pytest.mark.alone
 async def test_an_amount_is_rounded_as_the_library_does(backend: PersistenceBackend) -> None:
     """SQL and Python compute the same nanos of each amount."""
     for number, amount in enumerate(HARD):
@@ -233,6 +235,7 @@ def test_an_amount_of_nine_digits_is_kept(nanos: int) -> None:
     assert in_nanos(float(Decimal(nanos).scaleb(-9))) == nanos
 
 
+@pytest.mark.alone
 async def test_sums_depend_on_no_order(backend: PersistenceBackend) -> None:
     chance = random.Random(7)
     amounts = [chance.random() * 10.0 ** chance.randrange(-9, 9) for _ in range(300)] + HARD[:-6]
@@ -265,6 +268,7 @@ async def test_a_budget_is_spent(backend: PersistenceBackend) -> None:
         assert await tx.cost_records.aggregate() == 100.0
 
 
+@pytest.mark.alone
 @pytest.mark.owner
 async def test_totals_go_on_where_other_code_adds(backend: PersistenceBackend) -> None:
     """What was there before, and what code adds that knows the float alone, is in the total."""
@@ -283,6 +287,7 @@ async def test_totals_go_on_where_other_code_adds(backend: PersistenceBackend) -
         await increment("p", 0.0, 0, 0)
 
 
+@pytest.mark.alone
 @pytest.mark.owner
 async def test_an_amount_that_is_none_is_named(backend: PersistenceBackend) -> None:
     await backend.cost_records.save(spent(1.0))

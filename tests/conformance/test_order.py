@@ -120,6 +120,7 @@ async def test_the_time_counts_first(backend: PersistenceBackend) -> None:
     assert list(await backend.messages.get_history("c")) == expected
 
 
+@pytest.mark.alone
 @pytest.mark.owner
 async def test_records_from_before_keep_their_order(backend: PersistenceBackend) -> None:
     """Those that were there, or are written by code that does not know of the order: by key."""
@@ -155,6 +156,7 @@ async def test_a_page_behind_a_record_that_is_not_stored(backend: PersistenceBac
     ]  # fmt: skip
 
 
+@pytest.mark.alone
 async def test_the_order_outlives_an_export(backend: PersistenceBackend, tmp_path: Path) -> None:
     """Into another tenant, and into the database of an engine that may be another."""
     files = [tmp_path / f"{number}.jsonl" for number in range(len(HISTORIES))]
@@ -170,6 +172,7 @@ async def test_the_order_outlives_an_export(backend: PersistenceBackend, tmp_pat
                 assert await history.listed_in(copy, limit=None) == expected, subject
 
 
+@pytest.mark.alone
 @pytest.mark.owner
 async def test_old_rows_go_in_batches_of_one_time(backend: PersistenceBackend) -> None:
     """The ranges in which rows are deleted go by the same index."""

@@ -51,6 +51,7 @@ async def test_refused(backend: PersistenceBackend) -> None:
     assert await backend.custom_presets.count() == 0
 
 
+@pytest.mark.alone
 async def test_by_name_as_code_points(backend: PersistenceBackend) -> None:
     presets = backend.custom_presets
     names = ["b", "B", "a", "Z", "é", "z", "10", "9", "_", "ß", "🦑", "\uffee", "a b"]

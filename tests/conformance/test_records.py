@@ -252,6 +252,7 @@ async def test_users(backend: PersistenceBackend) -> None:
         await users.delete("system")
 
 
+@pytest.mark.alone
 async def test_rules_over_users_are_the_databases(backend: PersistenceBackend) -> None:
     users = backend.users
     await users.save(user("boss", role="ceo", org_roles=("owner",)))

@@ -74,6 +74,7 @@ async def test_of_many_that_take_a_name_one_has_it(backend: PersistenceBackend) 
     assert await backend.users.get_by_username("ada") == stored
 
 
+@pytest.mark.alone
 async def test_the_ceo_keeps_the_seat_until_there_can_be_another(
     backend: PersistenceBackend,
 ) -> None:
@@ -93,6 +94,7 @@ async def test_the_ceo_keeps_the_seat_until_there_can_be_another(
         await other.users.delete("boss")
 
 
+@pytest.mark.alone
 async def test_keys_go_with_their_user_and_no_other(backend: PersistenceBackend) -> None:
     other = backend.for_tenant("other")
     for tenant in (backend, other):
@@ -112,6 +114,7 @@ async def test_keys_go_with_their_user_and_no_other(backend: PersistenceBackend)
     assert caught.value.constraint == "api_keys.user_id"
 
 
+@pytest.mark.alone
 async def test_a_user_of_another_tenant_owns_no_keys_here(backend: PersistenceBackend) -> None:
     await backend.for_tenant("other").users.save(user("u"))
     with pytest.raises(ConstraintViolationError) as caught:
@@ -194,6 +197,7 @@ async def test_set_many_takes_a_key_twice(backend: PersistenceBackend) -> None:
     assert await backend.settings.get("n", "k") == ("2", "2")
 
 
+@pytest.mark.alone
 async def test_a_failed_list_ends_the_transaction_as_well(backend: PersistenceBackend) -> None:
     """A list that is read in pieces fails like any other statement."""
     await run_sql(backend, "ALTER TABLE projects RENAME TO hidden")

@@ -41,6 +41,7 @@ def violation(key: str, **fields: Any) -> SsrfViolation:
     return SsrfViolation.model_validate({"id": key, **defaults, **fields})
 
 
+@pytest.mark.alone
 async def test_an_override_is_revoked_once(backend: PersistenceBackend, clock: Clock) -> None:
     overrides = backend.risk_overrides
     await overrides.save(override("o", created_by="someone"))

@@ -39,6 +39,7 @@ async def hurt(backend: PersistenceBackend, table: str, keys: list[str]) -> None
 MASKS = ["", "0", "9", "0123456789", "012", "789", "13579", "4", "012346789", "456"]
 
 
+@pytest.mark.alone
 async def test_pages_hold_every_row_that_can_be_read_once(backend: PersistenceBackend) -> None:
     for mask in MASKS:
         owner = backend.for_tenant(f"t{mask}")
@@ -73,6 +74,7 @@ async def test_pages_hold_every_row_that_can_be_read_once(backend: PersistenceBa
                 assert len(report) == len(bad)
 
 
+@pytest.mark.alone
 async def test_each_row_is_reported_with_its_page(backend: PersistenceBackend) -> None:
     for number in range(6):
         await backend.messages.save(said(number))
@@ -88,6 +90,7 @@ async def test_each_row_is_reported_with_its_page(backend: PersistenceBackend) -
     assert [row.key for row in report[1:]] == [(str(UUID(int=1)),)]
 
 
+@pytest.mark.alone
 async def test_an_offset_counts_what_can_be_read(backend: PersistenceBackend) -> None:
     chance = random.Random(5)
     names = [f"t{number:02}" for number in range(30)]
@@ -105,6 +108,7 @@ async def test_an_offset_counts_what_can_be_read(backend: PersistenceBackend) ->
     assert await around.tasks.count_tasks() == 30  # nothing is decoded to be counted
 
 
+@pytest.mark.alone
 async def test_by_default_and_by_key_it_is_an_error(backend: PersistenceBackend) -> None:
     await backend.tasks.save(task("fine"))
     await backend.tasks.save(task("hurt"))
@@ -129,6 +133,7 @@ async def test_by_default_and_by_key_it_is_an_error(backend: PersistenceBackend)
     assert len(await backend.tasks.list_tasks()) == 2
 
 
+@pytest.mark.alone
 async def test_a_search_goes_around_it_as_well(backend: PersistenceBackend) -> None:
     facts = [required(OrgFact, id=f"f{number}") for number in range(3)]
     for fact in facts:
@@ -140,6 +145,7 @@ async def test_a_search_goes_around_it_as_well(backend: PersistenceBackend) -> N
     assert [row.key for row in report] == [("f1",)]
 
 
+@pytest.mark.alone
 async def test_what_the_report_raises_reaches_the_caller(backend: PersistenceBackend) -> None:
     await backend.tasks.save(task("hurt"))
     await hurt(backend, "tasks", ["hurt"])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from holdfast import PersistenceBackend, Session, User, create_backend
 from holdfast.testing.samples import required
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 
 
+@pytest.mark.alone
 async def test_sums_are_a_tenants(backend: PersistenceBackend) -> None:
     other = backend.for_tenant("other")
     await backend.project_cost_aggregates.increment("p", 1.5, 2, 3)
@@ -21,6 +24,7 @@ async def test_sums_are_a_tenants(backend: PersistenceBackend) -> None:
     assert (mine.total_cost, mine.total_input_tokens, mine.total_output_tokens) == (1.5, 2, 3)
 
 
+@pytest.mark.alone
 async def test_claims_are_a_tenants(backend: PersistenceBackend) -> None:
     keys, others = backend.idempotency_keys, backend.for_tenant("other").idempotency_keys
     claim = await keys.claim("s", "k", 60)
@@ -37,6 +41,7 @@ async def test_claims_are_a_tenants(backend: PersistenceBackend) -> None:
     assert await keys.complete("s", "k", claim.claim_token, response="r") is True
 
 
+@pytest.mark.alone
 async def test_tokens_are_a_tenants(backend: PersistenceBackend) -> None:
     other = backend.for_tenant("other")
     for tenant in (backend, other):
@@ -56,6 +61,7 @@ async def test_tokens_are_a_tenants(backend: PersistenceBackend) -> None:
     assert await backend.refresh_tokens.consume("mine") is None
 
 
+@pytest.mark.alone
 async def test_lockouts_are_a_tenants(backend: PersistenceBackend) -> None:
     mine, others = backend.lockouts, backend.for_tenant("other").lockouts
     locked = [await mine.record_failure("ada", "::1") for _ in range(5)]

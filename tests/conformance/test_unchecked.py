@@ -27,6 +27,7 @@ from holdfast.schema import metadata
 from holdfast.schema.types import REAL
 from holdfast.testing.catalogue import SUBJECTS
 from holdfast.testing.samples import required
+from holdfast.testing.suite.base import fresh
 
 from .samples import full
 from .test_bad_input import run_sql
@@ -51,6 +52,7 @@ FLOATS = [
 ]
 
 
+@pytest.mark.alone
 async def test_numbers_are_finite(backend: PersistenceBackend) -> None:
     for subject, field in FLOATS:
         for number in (math.nan, math.inf, -math.inf):
@@ -78,18 +80,24 @@ WRONG: list[tuple[str, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "field", "value"), WRONG)
+@pytest.mark.alone
 async def test_a_value_of_another_type_is_refused_or_read_as_the_model_reads_it(
-    backend: PersistenceBackend, name: str, field: str, value: Any
+    backend: PersistenceBackend, subtests: pytest.Subtests
 ) -> None:
-    entity = changed(name, **{field: value})
-    try:
-        await getattr(backend, name).save(entity)
-    except InvalidArgumentError:
-        assert not any(table.rows for table in (await backend.status()).tables.values())
-    else:
-        valid = type(entity).model_validate(dict(entity))
-        assert await SUBJECT[name].read(backend, full()[name]) == valid
+    async def rows() -> int:
+        return sum(table.rows for table in (await backend.status()).tables.values())
+
+    for name, field, value in WRONG:
+        tenant, stored = fresh(backend), await rows()
+        with subtests.test(f"{name}.{field} = {value!r}"):
+            entity = changed(name, **{field: value})
+            try:
+                await getattr(tenant, name).save(entity)
+            except InvalidArgumentError:
+                assert await rows() == stored
+            else:
+                valid = type(entity).model_validate(dict(entity))
+                assert await SUBJECT[name].read(tenant, full()[name]) == valid
 
 
 BROKEN: list[tuple[str, dict[str, Any]]] = [
@@ -121,6 +129,7 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.alone
 async def test_what_could_not_be_read_back_is_not_stored(backend: PersistenceBackend) -> None:
     for name, fields in BROKEN:
         with pytest.raises(InvalidArgumentError, match=name) as caught:
@@ -140,6 +149,7 @@ RULES = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", RULES)
 async def test_rules_of_a_row_are_the_databases_too(backend: PersistenceBackend, name: str) -> None:
     table = name.strip()
@@ -228,6 +238,7 @@ async def test_what_was_changed_in_place_is_checked_again(
     await subject.put(backend, record)
 
 
+@pytest.mark.alone
 async def test_errors_of_rows_show_no_value(backend: PersistenceBackend) -> None:
     message, parked = full()["messages"], full()["parked_contexts"]
     await backend.messages.save(message)  # type: ignore[arg-type]

@@ -86,6 +86,7 @@ async def test_only_the_version_before_is_updated(backend: PersistenceBackend) -
     assert await definitions.get("w") == third
 
 
+@pytest.mark.alone
 async def test_create_if_absent_and_update_if_exists(backend: PersistenceBackend) -> None:
     definitions = backend.workflow_definitions
     assert await definitions.update_if_exists(definition(version=2)) is False
@@ -164,6 +165,7 @@ async def test_an_execution_is_written_as_it_is_counted(backend: PersistenceBack
     assert await executions.find_by_task_id("t") is None
 
 
+@pytest.mark.alone
 async def test_executions_belong_to_a_definition(backend: PersistenceBackend) -> None:
     await backend.for_tenant("other").workflow_definitions.save(definition())
     for unknown in (execution("x"), execution("x", "t")):
@@ -182,6 +184,7 @@ async def test_executions_belong_to_a_definition(backend: PersistenceBackend) ->
     assert await backend.workflow_definitions.delete("w") is True
 
 
+@pytest.mark.alone
 async def test_a_task_finds_its_execution_while_that_runs(backend: PersistenceBackend) -> None:
     executions = backend.workflow_executions
     await backend.workflow_definitions.save(definition())
