@@ -47,6 +47,7 @@ from holdfast.testing import samples
 from holdfast.testing.catalogue import SUBJECTS
 from holdfast.testing.databases import connected
 from holdfast.testing.subjects import Subject
+from holdfast.testing.suite.base import fresh
 
 NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
 OURS = [mapper for mapper in MAPPERS if mapper.table.metadata is metadata]
@@ -83,8 +84,12 @@ def test_every_entity_refuses_it(mapper: Mapper[Any]) -> None:
     assert [theirs[n] for n in stable] == [ours[n] for n in stable]
 
 
+@pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("subject", SAVED, ids=str)
-async def test_every_save_refuses_it(backend: PersistenceBackend, subject: Subject[Any]) -> None:
+async def test_every_save_refuses_it(
+    holdfast_shared: PersistenceBackend, subject: Subject[Any]
+) -> None:
+    backend = fresh(holdfast_shared)
     record = subject.full()
     await subject.ready(backend, record)
     own = wider(subject.entity).model_validate(dict(record), by_name=True)

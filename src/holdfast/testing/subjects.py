@@ -29,6 +29,7 @@ from functools import cache, cached_property
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel
 
@@ -240,8 +241,9 @@ class Subject(Generic[E]):
         names = (*self.key, *self.belongs)
         return self.full(**{**{name: getattr(record, name) for name in names}, **fields})
 
-    def drawn(self) -> st.SearchStrategy[E]:
-        """Any valid record."""
+    def drawn(self) -> tuple[E, ...]:
+        """Records as wide as the entity allows: the same each time, and made once, as that costs
+        more than what they are for."""
         return _drawn(self)
 
     def record(self, number: int) -> E:
@@ -254,9 +256,24 @@ class Subject(Generic[E]):
 
 
 @cache
-def _drawn(subject: Subject[Any]) -> st.SearchStrategy[Any]:
+def _drawn(subject: Subject[Any]) -> tuple[Any, ...]:
+    found = []
     fixed = {name: st.just(value) for name, value in subject.fixed.items()}
-    return samples.strategy_for(subject.entity, **fixed)
+
+    @settings(
+        max_examples=15,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(samples.strategy_for(subject.entity, **fixed))
+    def draw(record: Any) -> None:
+        found.append(record)
+
+    draw()
+    return tuple(found)
 
 
 @cache
