@@ -17,7 +17,7 @@ def _alone(item: pytest.Item) -> bool:
 @pytest.fixture
 def backend(request: pytest.FixtureRequest, holdfast_engine: str) -> PersistenceBackend:
     """With ``alone``, on a database of its own: for a test that names a tenant, looks at those of
-    others, sends SQL past the repositories, or counts what the backend sends."""
+    others, sends SQL past the repositories, connects, or counts what the backend sends."""
     if _alone(request.node):
         own: PersistenceBackend = request.getfixturevalue("holdfast_backend")
         return own

@@ -56,6 +56,7 @@ async def test_a_savepoint_is_begun_once(backend: PersistenceBackend) -> None:
     assert await backend.tasks.count_tasks() == 2
 
 
+@pytest.mark.alone
 async def test_the_last_block_of_a_backend_disconnects_it(backend: PersistenceBackend) -> None:
     await backend.disconnect()
     async with backend:
@@ -74,6 +75,7 @@ async def test_the_last_block_of_a_backend_disconnects_it(backend: PersistenceBa
     await backend.connect()
 
 
+@pytest.mark.alone
 async def test_blocks_of_several_tasks_end_in_any_order(backend: PersistenceBackend) -> None:
     await backend.disconnect()
     entered, left = asyncio.Event(), asyncio.Event()
