@@ -21,6 +21,7 @@ FAILED = 3
 
 _MIGRATE = f"""
 import asyncio, itertools, sys, time
+from alembic import command
 from holdfast import MigrationError, create_backend
 from holdfast.migrations import Chain, runner
 
@@ -30,12 +31,12 @@ moment = 0.0
 async def main(url, mode):
     global moment
     if mode == "victim":
-        upgrade = runner.command.upgrade
+        upgrade = command.upgrade
         def slow(*arguments):
             upgrade(*arguments)
             print("inside", flush=True)  # migrated, not committed
             time.sleep(60)
-        runner.command.upgrade = slow
+        command.upgrade = slow
     if mode == "unlocked":
         run, look, looks = runner.run, Chain.stands_at_head, itertools.count(1)
         async def unlocked(engine, work, *, exclusive=False):

@@ -516,8 +516,3 @@ def test_a_registered_fit() -> None:
         assert express.parcels == ("p",)
 
     run()
-
-
-def test_only_samples_need_hypothesis() -> None:
-    program = "import sys, holdfast, holdfast.testing; sys.exit('hypothesis' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

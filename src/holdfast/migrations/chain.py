@@ -10,29 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
 
-from holdfast.errors import SchemaTooNewError
+from holdfast.errors import MigrationError, SchemaTooNewError
 from holdfast.migrations.former import former_revision, revisions
+from holdfast.migrations.headers import Revision, in_line
 from holdfast.schema import metadata
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 __all__ = ["HOLDFAST", "VERSION_TABLE", "Chain", "Revision"]
 
 #: What the names of the tables begin with in which databases keep count.
 VERSION_TABLE = "holdfast_revision"
-
-
-class Revision(NamedTuple):
-    """A step of a chain."""
-
-    revision: str
-    down_revision: str | None
-    message: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +59,12 @@ class Chain:
 
     def revision(self, connection: Connection) -> str | None:
         """The database's revision; ``None`` before the first migration."""
-        if not self.is_carried_over(connection):
+        stored = revisions(connection, self.version_table)
+        if stored is None:
             return former_revision(self, connection)
-        # In the transaction that an exclusive run began: on SQLite that is what excludes the
-        # others, so it must last until the end. Alembic joins it, and `run_sync` commits.
-        options = {"version_table": self.version_table}
-        return MigrationContext.configure(connection, opts=options).get_current_revision()
+        if len(stored) > 1:
+            raise MigrationError(f"{self.place}{self.version_table} has more rows than one")
+        return stored[0] if stored else None
 
     def is_carried_over(self, connection: Connection) -> bool:
         """Whether the database keeps the revision where this release does."""
@@ -110,6 +103,8 @@ class Chain:
 
     def config(self, **attributes: Any) -> Config:
         """What Alembic's commands want; ``attributes`` are for `holdfast.migrations.env`."""
+        from alembic.config import Config  # only what migrates needs it, and most starts do not
+
         config = Config(attributes={**attributes, "chain": self}, cmd_opts=Namespace(quiet=True))
         options = {
             "script_location": str(Path(__file__).parent),
@@ -123,14 +118,21 @@ class Chain:
 
 
 @lru_cache(maxsize=16)
-def _read(chain: Chain, _files: tuple[tuple[Path, int], ...]) -> Sequence[Revision]:
-    """The history in these files. To read it is to run them all, and every start asks for it."""
-    scripts = ScriptDirectory.from_config(chain.config())
-    scripts.get_current_head()  # an error if there are two
-    return tuple(
-        Revision(script.revision, script.down_revision, script.doc)  # type: ignore[arg-type]
-        for script in scripts.walk_revisions()
-    )
+def _read(chain: Chain, files: tuple[tuple[Path, int], ...]) -> Sequence[Revision]:
+    """The history in these files, without Alembic if it is a plain one."""
+    if (line := in_line(file for file, _ in files)) is not None:
+        return line
+    from alembic.script import ScriptDirectory
+
+    try:
+        scripts = ScriptDirectory.from_config(chain.config())
+        scripts.get_current_head()  # an error if there are two
+        return tuple(
+            Revision(script.revision, script.down_revision, script.doc)  # type: ignore[arg-type]
+            for script in scripts.walk_revisions()
+        )
+    except Exception as error:  # they are code: it can raise anything
+        raise MigrationError(f"{chain.place}the revisions cannot be read: {error}") from error
 
 
 HOLDFAST = Chain("holdfast", metadata, Path(__file__).with_name("versions"), VERSION_TABLE)

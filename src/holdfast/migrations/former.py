@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from alembic.util import CommandError
 from sqlalchemy import (
     Column,
     Connection,
@@ -88,6 +87,8 @@ def carry_over(chain: Chain, connection: Connection) -> None:
 
 def _is_at(chain: Chain, connection: Connection, revision: str) -> bool:
     """Whether every table of the revision is there, with its columns."""
+    from alembic.util import CommandError
+
     try:
         wanted = made(chain, revision).tables
     except CommandError:

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from alembic import command
 from sqlalchemy import Connection
 
 from holdfast.migrations.chain import Chain
@@ -46,6 +45,8 @@ def differences(
     Of a database at any revision that the chains know, else `SchemaTooNewError`. ``reference`` is
     an empty database of the same kind, which is filled.
     """
+    from alembic import command
+
     for chain in chains:
         chain.stands_at_head(connection)
     names = sorted(

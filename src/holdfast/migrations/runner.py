@@ -9,9 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from alembic import autogenerate, command
-from alembic.runtime.migration import MigrationContext
-from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
 
 from holdfast.engines.base import Engine
@@ -72,6 +69,8 @@ async def migrate(engine: Engine, chains: Chains = (HOLDFAST,)) -> None:
         return  # the usual start of a process: no lock taken
 
     def upgrade(connection: Connection) -> None:
+        from alembic import command  # here and below: what is up to date does without
+
         for chain in chains:
             chain.stands_at_head(connection)
             carry_over(chain, connection)
@@ -107,6 +106,8 @@ async def downgrade(
     _refuse_unknown(revision, chain)
 
     def undo(connection: Connection) -> None:
+        from alembic import command
+
         chain.stands_at_head(connection)
         held = [other.name for other in later if other.revision(connection) is not None]
         if revision == "base" and held:
@@ -163,9 +164,12 @@ async def check(engine: Engine, chains: Chains = (HOLDFAST,)) -> Sequence[str]:
         return kind != "table" or name in ours
 
     def compare(connection: Connection) -> Sequence[str]:
+        from alembic.autogenerate import compare_metadata
+        from alembic.runtime.migration import MigrationContext
+
         options = {"compare_type": True, "include_name": is_of_interest}
         context = MigrationContext.configure(connection, opts=options)
-        found = [_describe(item) for item in autogenerate.compare_metadata(context, declared)]
+        found = [_describe(item) for item in compare_metadata(context, declared)]
         stored = {name for name in existing(connection, ours) if not is_recorder(name)}
         found += [f"missing trigger {name}" for name in TRIGGERS if name not in stored]
         found += [f"unknown trigger {name}" for name in sorted(stored) if name not in TRIGGERS]
@@ -201,6 +205,8 @@ def history() -> Sequence[Revision]:
 
 def migration_sql(dialect: str, *, revisions: str = "head", chains: Chains = (HOLDFAST,)) -> str:
     """What a migration would send, as SQL text; ``revisions`` may be a range ``from:to``."""
+    from alembic import command
+
     output = io.StringIO()
     for chain in chains:
         config = chain.config(dialect=dialect)
@@ -231,9 +237,11 @@ def failing(chain: Chain) -> Iterator[None]:
         yield
     except MigrationError:
         raise
-    except CommandError as error:
-        raise MigrationError(f"{chain.place}{error}") from error
     except Exception as error:  # a revision is code: it can raise anything
+        from alembic.util import CommandError
+
+        if isinstance(error, CommandError):
+            raise MigrationError(f"{chain.place}{error}") from error
         raise MigrationError(
             f"{chain.place}the migration failed and was undone{_reason(error)}"
         ) from error

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from alembic import command
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
@@ -63,6 +62,8 @@ class Made:
 
 def made(chain: Chain, revision: str) -> Made:
     """What the chain's revisions up to this one have made, and have not dropped again."""
+    from alembic import command
+
     engine = create_engine("sqlite://")
     try:
         with engine.begin() as connection, alone():

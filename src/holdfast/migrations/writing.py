@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from alembic import command
 from sqlalchemy import Connection
 
 from holdfast.config import SQLiteConfig
@@ -35,6 +34,8 @@ async def generate(engine: Engine, message: str, chains: Sequence[Chain] = (HOLD
     foreign = {name for other in others for name in (*other.metadata.tables, other.version_table)}
 
     def write(connection: Connection) -> Path:
+        from alembic import command
+
         newest = sorted(chain.folder.glob("[0-9]*.py"))
         number = f"{int(newest[-1].stem.split('_')[0]) + 1 if newest else 1:04d}"
         config = chain.config(connection=connection, foreign=foreign)
