@@ -291,8 +291,16 @@ async def test_totals_go_on_where_other_code_adds(backend: PersistenceBackend) -
 @pytest.mark.owner
 async def test_an_amount_that_is_none_is_named(backend: PersistenceBackend) -> None:
     await backend.cost_records.save(spent(1.0))
-    damage = "'Infinity'" if backend.backend_name == "postgres" else "'a lot'"
-    await run_sql(backend, f"UPDATE cost_records SET cost_usd = {damage}")
-    with pytest.raises(MalformedRowError, match="record_id=") as caught:
-        await backend.cost_records.aggregate()
-    assert caught.value.table == "cost_records"
+    await backend.cost_records.save(spent(5.0))
+    damages = {
+        "postgres": ["'Infinity'", "'-Infinity'", "'NaN'", "-0.25", "-1e-9", "-1e300"],
+        "sqlite": ["'a lot'", "9e999", "-9e999", "-0.25", "-1e-9", "-1e300", "-1"],
+    }
+    for damage in damages[backend.backend_name]:
+        await run_sql(backend, f"UPDATE cost_records SET cost_usd = {damage} WHERE cost_usd <> 5")
+        with pytest.raises(MalformedRowError, match=r"record_id=.* is no amount") as caught:
+            await backend.cost_records.aggregate()
+        assert caught.value.table == "cost_records"
+        assert [row.key async for row in backend.operations.malformed_rows()] == [caught.value.key]
+    await run_sql(backend, "UPDATE cost_records SET cost_usd = -0.0 WHERE cost_usd <> 5")
+    assert await backend.cost_records.aggregate() == 5.0

@@ -133,11 +133,11 @@ def _sums(row: Row) -> tuple[int, int]:
 
 
 def _aggregate() -> Listing[tuple[int, int]]:
-    """The nanos of all amounts below `SMALL`, and how many are not."""
+    """The nanos of all amounts from 0 to below `SMALL`, and how many are not."""
     amount = cost_records.c.cost_usd
-    small = amount < literal_column(f"{SMALL}.0")
-    units = case((small, units_of(amount)))
     zero: ColumnElement[int] = literal_column("0")
+    small = and_(amount >= zero, amount < literal_column(f"{SMALL}.0"))
+    units = case((small, units_of(amount)))
     sums = (
         func.coalesce(func.sum(units), zero),
         func.coalesce(func.sum(case((small, nanos_of(amount)))), zero),
@@ -151,7 +151,7 @@ _AGGREGATE = _aggregate()
 
 def _amount(row: Row) -> int:
     record_id, amount = row
-    if not is_amount(amount):
+    if not is_amount(amount) or amount < 0:
         raise MalformedRowError(
             f"cost_records: the row with record_id={record_id!r} cannot be added: its cost_usd is "
             "no amount",
@@ -162,7 +162,7 @@ def _amount(row: Row) -> int:
 
 
 #: To be added here: with a few amounts of thousands of millions a sum leaves the 64 bits that one
-#: of the engines has for it.
+#: of the engines has for it. What is no amount, which only SQL can have written, is told then.
 _AMOUNTS = Listing(
     "cost_records.aggregate (large)",
     cost_records,
