@@ -6,11 +6,13 @@ database would stop half-way.
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from holdfast import jsontext
 from holdfast.errors import InvalidArgumentError
@@ -20,6 +22,8 @@ __all__ = [
     "amount",
     "choice",
     "count",
+    "file_path",
+    "instance",
     "instant",
     "integer",
     "is_plain",
@@ -29,7 +33,10 @@ __all__ = [
     "not_blank",
     "optional",
     "text",
+    "texts",
 ]
+
+T = TypeVar("T")
 
 #: Characters of one text. PostgreSQL ends the connection at 1 GiB; far below it all is slow.
 LARGEST_TEXT = 64 * 1024 * 1024
@@ -153,6 +160,33 @@ def mapping(value: Mapping[Any, Any] | None, place: str) -> dict[Any, Any]:
     if value is not None and not isinstance(value, Mapping):
         raise InvalidArgumentError(f"{place} must be a mapping, not {type(value).__name__}")
     return dict(value or {})
+
+
+def texts(value: Iterable[str] | None, place: str) -> list[str] | None:
+    """A list of texts; ``None`` stays ``None``."""
+    if value is not None and (isinstance(value, str | bytes) or not isinstance(value, Iterable)):
+        raise InvalidArgumentError(f"{place} must be several texts, not {type(value).__name__}")
+    return None if value is None else [text(item, place) for item in value]
+
+
+def instance(value: T, kind: type[T], place: str) -> T:
+    if not isinstance(value, kind):
+        raise InvalidArgumentError(f"{place} must be a {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
+def file_path(value: str | os.PathLike[str], place: str) -> Path:
+    """A path that a file can have."""
+    try:
+        path = Path(value)
+        name = os.fsencode(path)
+    except TypeError:
+        raise InvalidArgumentError(f"{place} must be a path, not {type(value).__name__}") from None
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(f"{place} holds a lone surrogate, which no path can") from None
+    if b"\0" in name:
+        raise InvalidArgumentError(f"{place} holds a NUL character, which no path can")
+    return path
 
 
 def optional(check: Callable[..., Any], value: Any, *arguments: Any) -> Any:

@@ -60,7 +60,7 @@ def _meant(text: str) -> str:
 
 
 #: What SQLite and Holdfast add to a database's name for files of theirs.
-_BESIDE = ("-wal", "-shm", "-journal", "-mark", "-checkpoint")
+BESIDE = ("-wal", "-shm", "-journal", "-mark", "-checkpoint")
 
 
 def _file_path(text: str) -> str:
@@ -69,9 +69,9 @@ def _file_path(text: str) -> str:
     # Under both rules: a configuration is written on one system and read on another.
     if ".." in PureWindowsPath(text).parts or ".." in PurePosixPath(text).parts:
         raise ValueError("must not contain a '..' component")
-    if text.lower().endswith(_BESIDE):
+    if text.lower().endswith(BESIDE):
         raise ValueError(
-            f"must not end in {', '.join(_BESIDE)}: such a file belongs to the database beside it"
+            f"must not end in {', '.join(BESIDE)}: such a file belongs to the database beside it"
         )
     return text
 

@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Connection, Table
 
+from holdfast.config.models import BESIDE
 from holdfast.engines.base import Engine
 from holdfast.errors import BackupError
 from holdfast.migrations import Chain, current, differences
@@ -143,6 +144,8 @@ def manifest_of(backup: Path) -> Path:
 
 
 def _refuse(target: Path) -> None:
+    if target.name.lower().endswith(BESIDE):  # SQLite would take it for its own, and write to it
+        raise BackupError(f"{target} must not end in {', '.join(BESIDE)}, as a database's log does")
     if target.exists() or manifest_of(target).exists():
         raise BackupError(f"{target} or its manifest exists: a backup goes into a new file")
     if not target.absolute().parent.is_dir():

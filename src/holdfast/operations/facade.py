@@ -6,10 +6,10 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import timedelta
-from pathlib import Path
 
 from pydantic import SecretStr
 
+from holdfast import checks
 from holdfast.binding import Models
 from holdfast.engines.base import Engine, Failover
 from holdfast.engines.upkeep import Finding
@@ -51,7 +51,8 @@ class Operations:
         PostgreSQL's is pg_dump's custom format, which needs that program. `BackupError` if the
         file exists or cannot be made, and for a database that was never migrated.
         """
-        return await backup.make(self._engine(), self._chains, self._tables, Path(target))
+        path = checks.file_path(target, "backup: target")
+        return await backup.make(self._engine(), self._chains, self._tables, path)
 
     async def restore(
         self, source: str | os.PathLike[str], *, keep_foreign: bool = False
@@ -63,9 +64,8 @@ class Operations:
         tables that no release makes, and those of Holdfast's that are missing, are a `BackupError`
         by their names, and nothing is restored; ``keep_foreign`` restores it as it is.
         """
-        return await backup.restore(
-            self._engine(), self._chains, Path(source), keep_foreign=keep_foreign
-        )
+        path = checks.file_path(source, "restore: source")
+        return await backup.restore(self._engine(), self._chains, path, keep_foreign=keep_foreign)
 
     def failovers(self) -> Sequence[Failover]:
         """The failovers of PostgreSQL that this process met since `connect`, oldest first.
@@ -111,7 +111,8 @@ class Operations:
         Both or nothing: the row is deleted when the file is on the disk, which only its owner may
         read if it is new. `ConstraintViolationError` if other rows refer to it: correct it then.
         """
-        return await rows.quarantine(self._engine(), self._tables, row, Path(target))
+        path = checks.file_path(target, "quarantine_row: target")
+        return await rows.quarantine(self._engine(), self._tables, row, path)
 
     async def replace_row(self, row: RawRow) -> None:
         """Write a row as its columns are given, over what is stored under its key.
@@ -139,7 +140,8 @@ class Operations:
         on. The file has its name only when it is complete and synced, and only its owner may read
         it. `BackupError` if the file exists or cannot be made.
         """
-        return await exports.save(self._engine(), self._chains, self._tables, tenant, Path(target))
+        path = checks.file_path(target, "export_tenant: target")
+        return await exports.save(self._engine(), self._chains, self._tables, tenant, path)
 
     async def import_tenant(
         self, source: str | os.PathLike[str], *, tenant: str | None = None
@@ -151,8 +153,9 @@ class Operations:
         waits until it is done. `BackupError` if the file is damaged, the tenant has rows, or the
         schemas are at different revisions.
         """
+        path = checks.file_path(source, "import_tenant: source")
         return await exports.load(
-            self._engine(), self._chains, self._tables, self._models, Path(source), tenant
+            self._engine(), self._chains, self._tables, self._models, path, tenant
         )
 
     async def erase_tenant(self, tenant: str) -> Mapping[str, int]:
@@ -186,9 +189,10 @@ class Operations:
         of another prefix: ``take_over`` gives them to this one. That prefix's roles keep the rights
         they have.
         """
+        given = checks.mapping(passwords, "create_roles: passwords")
         names = roles.RoleNames.of(prefix, readonly=readonly)
         return await roles.create(
-            self._engine(), self._chains, names, passwords or {},
+            self._engine(), self._chains, names, given,
             take_over=take_over, dry_run=dry_run,
         )  # fmt: skip
 
@@ -222,5 +226,10 @@ class Operations:
         of ``tables`` that no age is given for.
         """
         return await retention.prune(
-            self._engine(), self._tables, policy, tables, tenants, dry_run=dry_run
+            self._engine(),
+            self._tables,
+            policy,
+            checks.texts(tables, "prune: tables"),
+            checks.texts(tenants, "prune: tenants"),
+            dry_run=dry_run,
         )

@@ -178,8 +178,9 @@ async def replace(
     engine: Engine, tables: Sequence[Table], models: Models | None, row: RawRow
 ) -> None:
     """See `holdfast.operations.Operations.replace_row`."""
-    table = _table(tables, row.table)
+    table = _table(tables, checks.instance(row, RawRow, "replace_row: row").table)
     checks.not_blank(row.tenant, "replace_row: tenant")
+    checks.instance(row.columns, Mapping, "replace_row: columns")  # type: ignore[type-abstract]
     try:
         values = _checked(table, row.columns)
     except ValueError as error:
@@ -213,7 +214,8 @@ def _table(tables: Sequence[Table], name: str) -> Table:
 
 
 def _place(tables: Sequence[Table], where: MalformedRow) -> tuple[Table, tuple[Any, ...]]:
-    table = _table(tables, where.table)
+    table = _table(tables, checks.instance(where, MalformedRow, "row").table)
+    checks.instance(where.key, tuple, "row: key")
     names = table.info["key"]
     if len(where.key) != len(names):
         raise InvalidArgumentError(f"the key of {table.name} is {', '.join(names)}")
