@@ -7,6 +7,7 @@ import operator
 from functools import partial
 from itertools import islice, product
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from holdfast.backend import PersistenceBackend
 from holdfast.testing.subjects import Listed, Subject, plain
@@ -28,7 +29,7 @@ class ListOf:
         self.call = partial(getattr(repository, listed.method), **listed.always)
         self.count = getattr(repository, listed.count) if listed.count else None
         self.parameters = inspect.signature(self.call).parameters
-        self.subject, self.listed = subject, listed
+        self.owner, self.subject, self.listed = owner, subject, listed
         self.records = subject.records()
 
     def needed(self) -> dict[str, Any]:
@@ -86,13 +87,21 @@ class ListOf:
         return "after" in self.parameters
 
 
+#: By backend, the tenants that hold all records of a subject, for tests that only read them.
+_tenants: WeakKeyDictionary[PersistenceBackend, dict[Subject[Any], PersistenceBackend]] = (
+    WeakKeyDictionary()
+)
+
+
 async def _filled(
     backend: PersistenceBackend, subject: Subject[Any], listed: Listed[Any]
 ) -> ListOf:
-    tenant = fresh(backend)
-    made = ListOf(tenant, subject, listed)
+    tenants = _tenants.setdefault(backend, {})
+    made = ListOf(tenants.get(subject) or fresh(backend), subject, listed)
     made.records = [*made.records[1::2], *made.records[::2]]  # in no particular order
-    await subject.put(tenant, *made.records)
+    if subject not in tenants:
+        await subject.put(made.owner, *made.records)
+        tenants[subject] = made.owner
     return made
 
 
