@@ -37,29 +37,29 @@ async def _as_older_releases_left_it(url: str, revision: str = "head") -> None:
 
 
 @pytest.mark.parametrize("revision", ["0001", "0003", migrations.head()])
-async def test_the_revision_is_carried_over(empty_url: str, revision: str) -> None:
-    await _as_older_releases_left_it(empty_url, revision)
-    async with opened(empty_url, migrate=False) as backend:
+async def test_the_revision_is_carried_over(shared_url: str, revision: str) -> None:
+    await _as_older_releases_left_it(shared_url, revision)
+    async with opened(shared_url, migrate=False) as backend:
         assert (await backend.status()).revision == revision
         await backend.migrate()
         assert (await backend.status()).revision == migrations.head()
         assert await backend.schema_drift() == []
         assert await backend.projects.get("p") is not None
-    assert await ask(empty_url, "SELECT * FROM holdfast_revision") == [(migrations.head(),)]
-    await run(empty_url, OWN)  # the name is free for an application's own Alembic
+    assert await ask(shared_url, "SELECT * FROM holdfast_revision") == [(migrations.head(),)]
+    await run(shared_url, OWN)  # the name is free for an application's own Alembic
 
 
-async def test_a_downgrade_carries_it_over_too(empty_url: str) -> None:
-    await _as_older_releases_left_it(empty_url)
-    async with opened(empty_url, migrate=False) as backend:
+async def test_a_downgrade_carries_it_over_too(shared_url: str) -> None:
+    await _as_older_releases_left_it(shared_url)
+    async with opened(shared_url, migrate=False) as backend:
         await backend.downgrade("-1")
         assert (await backend.status()).revision == REVISIONS[1]
-    assert await ask(empty_url, "SELECT * FROM holdfast_revision") == [(REVISIONS[1],)]
+    assert await ask(shared_url, "SELECT * FROM holdfast_revision") == [(REVISIONS[1],)]
 
 
-async def test_many_processes_carry_it_over_once(empty_url: str) -> None:
-    await _as_older_releases_left_it(empty_url)
-    backends = [create_backend(empty_url) for _ in range(5)]
+async def test_many_processes_carry_it_over_once(shared_url: str) -> None:
+    await _as_older_releases_left_it(shared_url)
+    backends = [create_backend(shared_url) for _ in range(5)]
     for backend in backends:
         await backend.connect()
     try:
@@ -68,7 +68,7 @@ async def test_many_processes_carry_it_over_once(empty_url: str) -> None:
     finally:
         for backend in backends:
             await backend.disconnect()
-    assert await ask(empty_url, "SELECT * FROM holdfast_revision") == [(migrations.head(),)]
+    assert await ask(shared_url, "SELECT * FROM holdfast_revision") == [(migrations.head(),)]
 
 
 @pytest.mark.parametrize("theirs", ["0001", migrations.head(), "a1b2c3d4e5f6", None])
@@ -98,14 +98,14 @@ async def test_tables_of_our_names_do_not_make_a_revision_ours(empty_url: str) -
     assert await ask(empty_url, "SELECT * FROM alembic_version") == [(REVISIONS[-1],)]
 
 
-async def test_a_table_that_is_shared_gives_only_our_row(empty_url: str) -> None:
-    await _as_older_releases_left_it(empty_url)
-    await run(empty_url, "INSERT INTO alembic_version VALUES ('a1b2c3d4e5f6')")
-    async with opened(empty_url) as backend:
+async def test_a_table_that_is_shared_gives_only_our_row(shared_url: str) -> None:
+    await _as_older_releases_left_it(shared_url)
+    await run(shared_url, "INSERT INTO alembic_version VALUES ('a1b2c3d4e5f6')")
+    async with opened(shared_url) as backend:
         assert (await backend.status()).revision == migrations.head()
         await backend.migrate()
-    assert await ask(empty_url, "SELECT * FROM alembic_version") == [("a1b2c3d4e5f6",)]
-    assert await ask(empty_url, "SELECT * FROM holdfast_revision") == [(migrations.head(),)]
+    assert await ask(shared_url, "SELECT * FROM alembic_version") == [("a1b2c3d4e5f6",)]
+    assert await ask(shared_url, "SELECT * FROM holdfast_revision") == [(migrations.head(),)]
 
 
 @pytest.mark.parametrize(
@@ -150,9 +150,9 @@ async def test_an_extensions_revision_is_carried_over(empty_url: str, tmp_path: 
     assert await ask(empty_url, "SELECT * FROM holdfast_revision_pad") == [("0001",)]
 
 
-async def test_a_revision_of_our_own_table_that_nobody_knows_is_refused(empty_url: str) -> None:
-    async with opened(empty_url) as backend:
-        await run(empty_url, "UPDATE holdfast_revision SET version_num = '9999'")
+async def test_a_revision_of_our_own_table_that_nobody_knows_is_refused(shared_url: str) -> None:
+    async with opened(shared_url) as backend:
+        await run(shared_url, "UPDATE holdfast_revision SET version_num = '9999'")
         with pytest.raises(SchemaTooNewError, match="9999"):
             await backend.migrate()
 
