@@ -51,8 +51,8 @@ from holdfast.entities.versions import VersionSnapshot
 from holdfast.testing import samples
 from holdfast.testing.samples import SampleError
 
-for _module in pkgutil.iter_modules(holdfast.entities.__path__):
-    import_module(f"holdfast.entities.{_module.name}")
+for _module in pkgutil.walk_packages(holdfast.entities.__path__, "holdfast.entities."):
+    import_module(_module.name)
 
 
 def _below(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:

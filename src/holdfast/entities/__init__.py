@@ -6,29 +6,21 @@ from holdfast.entities.agents import *
 from holdfast.entities.approvals import *
 from holdfast.entities.artifacts import *
 from holdfast.entities.audit import *
-from holdfast.entities.autonomy import *
 from holdfast.entities.base import Entity as Entity
 from holdfast.entities.base import NotBlankStr as NotBlankStr
-from holdfast.entities.budget import *
 from holdfast.entities.company import *
 from holdfast.entities.decisions import *
-from holdfast.entities.departments import *
-from holdfast.entities.evaluation import *
 from holdfast.entities.idempotency import *
-from holdfast.entities.identity import *
 from holdfast.entities.json import *
 from holdfast.entities.knowledge import *
+from holdfast.entities.levels import *
 from holdfast.entities.lockouts import *
-from holdfast.entities.memory import *
 from holdfast.entities.money import *
-from holdfast.entities.org_memory import *
 from holdfast.entities.people import *
-from holdfast.entities.personality import *
 from holdfast.entities.presets import *
 from holdfast.entities.runs import *
 from holdfast.entities.security import *
 from holdfast.entities.talk import *
-from holdfast.entities.tools import *
 from holdfast.entities.versions import *
 from holdfast.entities.work import *
 from holdfast.entities.workflows import *

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from holdfast.entities.base import Count, Entity, NotBlankStr
-from holdfast.entities.identity import AutonomyLevel, SeniorityLevel
+from holdfast.entities.levels import AutonomyLevel, SeniorityLevel
 
 __all__ = [
     "OperationLogEntry",

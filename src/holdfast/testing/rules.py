@@ -28,7 +28,7 @@ from holdfast.entities import (
     workflows,
 )
 from holdfast.entities.audit import ApprovalRiskLevel
-from holdfast.entities.identity import SeniorityLevel
+from holdfast.entities.levels import SeniorityLevel
 from holdfast.testing import rules_company
 
 __all__ = ["FITS"]

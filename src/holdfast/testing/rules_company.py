@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from holdfast.entities import (
+from holdfast.entities.base import folded
+from holdfast.entities.company import (
     autonomy,
     budget,
     company,
@@ -20,7 +21,7 @@ from holdfast.entities import (
     memory,
     tools,
 )
-from holdfast.entities.base import folded
+from holdfast.entities.levels import AutonomyLevel, SeniorityLevel
 
 __all__ = ["FITS"]
 
@@ -71,9 +72,9 @@ def _increasing(*names: str) -> Callable[[Values], Values]:
 
 
 def _identity(values: Values) -> Values:
-    junior = values.get("level") == identity.SeniorityLevel.JUNIOR
-    if junior and values.get("autonomy_level") == identity.AutonomyLevel.FULL:
-        values["autonomy_level"] = identity.AutonomyLevel.LOCKED
+    junior = values.get("level") == SeniorityLevel.JUNIOR
+    if junior and values.get("autonomy_level") == AutonomyLevel.FULL:
+        values["autonomy_level"] = AutonomyLevel.LOCKED
     return values
 
 
@@ -125,7 +126,7 @@ _PILLARS = 5
 
 
 def _autonomy(values: Values) -> Values:
-    level = values.get("level", identity.AutonomyLevel.SEMI)
+    level = values.get("level", AutonomyLevel.SEMI)
     if "presets" in values and level not in values["presets"]:
         preset = autonomy.AutonomyPreset(level=level, description=str(level))
         values["presets"] = values["presets"] | {str(level): preset}

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, WrapSerializer
 
 from holdfast.entities.base import Count, Entity, NotBlankStr
-from holdfast.entities.identity import SeniorityLevel
 from holdfast.entities.json import JsonHolder
 from holdfast.entities.knowledge import OrgFactAuthor, OrgFactCategory
+from holdfast.entities.levels import SeniorityLevel
 
 __all__ = ["CategoryWriteRule", "ExtendedStoreConfig", "OrgMemoryConfig", "WriteAccessConfig"]
 

@@ -7,8 +7,8 @@ from typing import Annotated, Self
 from pydantic import Field, computed_field, model_validator
 
 from holdfast.entities.base import Count, Entity, NotBlankStr, folded, unique
-from holdfast.entities.identity import AutonomyLevel
 from holdfast.entities.json import JsonHolder, JsonObject
+from holdfast.entities.levels import AutonomyLevel
 
 __all__ = [
     "ApprovalChain",

@@ -8,9 +8,13 @@ from uuid import UUID, uuid4
 
 from pydantic import Field, model_validator
 
-from holdfast.entities.autonomy import ApprovalTimeoutConfig, AutonomyConfig, WaitForeverConfig
 from holdfast.entities.base import Amount, Count, Entity, NotBlankStr, folded, unique
-from holdfast.entities.departments import Department
+from holdfast.entities.company.autonomy import (
+    ApprovalTimeoutConfig,
+    AutonomyConfig,
+    WaitForeverConfig,
+)
+from holdfast.entities.company.departments import Department
 
 __all__ = [
     "Company",

@@ -10,53 +10,22 @@ from uuid import UUID, uuid4
 from pydantic import ConfigDict, Field, model_validator
 
 from holdfast.entities.base import Amount, Count, Entity, NotBlankStr
-from holdfast.entities.memory import MemoryConfig
-from holdfast.entities.personality import PersonalityConfig
-from holdfast.entities.tools import ToolPermissions
+from holdfast.entities.company.memory import MemoryConfig
+from holdfast.entities.company.personality import PersonalityConfig
+from holdfast.entities.company.tools import ToolPermissions
+from holdfast.entities.levels import AutonomyLevel, SeniorityLevel
 
 __all__ = [
     "AgentIdentity",
     "AgentStatus",
     "Authority",
-    "AutonomyLevel",
     "DepartmentName",
     "ModelConfig",
     "ModelTier",
     "Role",
-    "SeniorityLevel",
     "SkillSet",
     "StrategicOutputMode",
 ]
-
-
-class SeniorityLevel(StrEnum):
-    """From the lowest to the highest."""
-
-    JUNIOR = "junior"
-    MID = "mid"
-    SENIOR = "senior"
-    LEAD = "lead"
-    PRINCIPAL = "principal"
-    DIRECTOR = "director"
-    VP = "vp"
-    C_SUITE = "c_suite"
-
-    @property
-    def rank(self) -> int:
-        """0 for the lowest. The members themselves compare as the texts they are."""
-        return _RANKS[self]
-
-
-_RANKS = {level: rank for rank, level in enumerate(SeniorityLevel)}
-
-
-class AutonomyLevel(StrEnum):
-    """From the most freedom to the least."""
-
-    FULL = "full"
-    SEMI = "semi"
-    SUPERVISED = "supervised"
-    LOCKED = "locked"
 
 
 class StrategicOutputMode(StrEnum):

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from holdfast.entities.audit import ApprovalRiskLevel
 from holdfast.entities.base import Entity, NotBlankStr, folded
-from holdfast.entities.identity import AutonomyLevel
+from holdfast.entities.levels import AutonomyLevel
 
 __all__ = [
     "ApprovalTimeoutConfig",
