@@ -142,7 +142,7 @@ def test_loosely_the_names_count() -> None:
     assert differences("async keyword(key, size)", Broken, loose=True) == []
     assert differences("async keyword(key, wide) -> int", Broken, loose=True) == [
         "keyword: has no parameter wide",
-        "keyword: answers tuple[holdfast.entities.work.Task, ...], not int",
+        "keyword: answers tuple[holdfast.entities.tasks.Task, ...], not int",
     ]
 
 

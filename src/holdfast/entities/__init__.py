@@ -9,20 +9,20 @@ from holdfast.entities.audit import *
 from holdfast.entities.base import Entity as Entity
 from holdfast.entities.base import NotBlankStr as NotBlankStr
 from holdfast.entities.company import *
+from holdfast.entities.costs import *
 from holdfast.entities.decisions import *
 from holdfast.entities.idempotency import *
 from holdfast.entities.json import *
 from holdfast.entities.knowledge import *
 from holdfast.entities.levels import *
 from holdfast.entities.lockouts import *
-from holdfast.entities.money import *
-from holdfast.entities.people import *
+from holdfast.entities.messages import *
 from holdfast.entities.presets import *
 from holdfast.entities.runs import *
 from holdfast.entities.security import *
-from holdfast.entities.talk import *
+from holdfast.entities.tasks import *
+from holdfast.entities.users import *
 from holdfast.entities.versions import *
-from holdfast.entities.work import *
 from holdfast.entities.workflows import *
 
 _publish(globals())

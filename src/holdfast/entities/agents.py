@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from holdfast.entities.base import Count, Entity, NotBlankStr, Share, new_id
-from holdfast.entities.work import Complexity, TaskType
+from holdfast.entities.tasks import Complexity, TaskType
 
 __all__ = [
     "AgentLifecycleEvent",

@@ -16,15 +16,15 @@ from holdfast.entities import (
     access,
     agents,
     approvals,
+    costs,
     decisions,
     idempotency,
     knowledge,
-    money,
-    people,
+    messages,
     runs,
     security,
-    talk,
-    work,
+    tasks,
+    users,
     workflows,
 )
 from holdfast.entities.audit import ApprovalRiskLevel
@@ -137,7 +137,7 @@ def _cost(values: Values) -> Values:
 
 
 def _user(values: Values) -> Values:
-    if people.OrgRole.DEPARTMENT_ADMIN not in values.get("org_roles", ()):
+    if users.OrgRole.DEPARTMENT_ADMIN not in values.get("org_roles", ()):
         if "scoped_departments" in values:
             values["scoped_departments"] = ()
     elif not values.get("scoped_departments"):
@@ -182,8 +182,8 @@ def _message_metadata(values: Values) -> Values:
 
 
 def _task(values: Values) -> Values:
-    status = values.get("status", work.TaskStatus.CREATED)
-    if status == work.TaskStatus.CREATED:
+    status = values.get("status", tasks.TaskStatus.CREATED)
+    if status == tasks.TaskStatus.CREATED:
         _exactly(values, False, "assigned_to", None)
     elif status not in _AGENTLESS:
         _exactly(values, True, "assigned_to", values["created_by"])
@@ -197,8 +197,8 @@ def _task(values: Values) -> Values:
 
 
 _AGENTLESS = {
-    work.TaskStatus.BLOCKED, work.TaskStatus.FAILED, work.TaskStatus.INTERRUPTED,
-    work.TaskStatus.SUSPENDED, work.TaskStatus.CANCELLED, work.TaskStatus.REJECTED,
+    tasks.TaskStatus.BLOCKED, tasks.TaskStatus.FAILED, tasks.TaskStatus.INTERRUPTED,
+    tasks.TaskStatus.SUSPENDED, tasks.TaskStatus.CANCELLED, tasks.TaskStatus.REJECTED,
 }  # fmt: skip
 
 
@@ -271,14 +271,14 @@ FITS: dict[type[BaseModel], Callable[[Values], Values]] = {
     knowledge.OperationLogEntry: _operation,
     knowledge.OperationLogSnapshot: _fact,
     knowledge.OrgFactAuthor: _author,
-    money.CostRecord: _cost,
-    people.User: _user,
+    costs.CostRecord: _cost,
+    users.User: _user,
     runs.AgentRuntimeState: _state,
     security.RiskTierOverride: _risk_tier,
     security.SsrfViolation: _violation,
-    talk.MessageMetadata: _message_metadata,
-    work.Project: _project,
-    work.Task: _task,
+    messages.MessageMetadata: _message_metadata,
+    tasks.Project: _project,
+    tasks.Task: _task,
     workflows.WorkflowDefinition: _workflow,
     workflows.WorkflowExecution: _execution,
     workflows.WorkflowNodeExecution: _node_execution,
