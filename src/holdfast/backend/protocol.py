@@ -1,4 +1,4 @@
-"""What a backend promises."""
+"""The interface of a backend, and what it reports of itself."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What `holdfast status` shows."""
+    """Engine, schema and sizes of a database, as `holdfast status` prints them."""
 
     engine: str
     version: str
@@ -92,7 +92,7 @@ class PersistenceBackend(Repositories, Protocol):
         """
 
     async def __aenter__(self) -> Self:
-        """`connect`, and answer the backend."""
+        """`connect`, and return the backend."""
 
     async def __aexit__(
         self,
@@ -103,13 +103,13 @@ class PersistenceBackend(Repositories, Protocol):
         """`disconnect`."""
 
     async def health_check(self) -> bool:
-        """Whether the database answers within the pool's deadline; never raises.
+        """Tell whether the database answers within the pool's deadline; never raises.
 
         Says nothing about the schema: see `health`.
         """
 
     async def health(self) -> Health:
-        """Whether the database answers and its schema is this code's, with the reason if not.
+        """Tell whether the database answers and its schema is this code's; if not, the reason.
 
         Never raises. Costs two short reads.
         """
@@ -123,30 +123,33 @@ class PersistenceBackend(Repositories, Protocol):
         """
 
     def get_db(self) -> Any:
-        """The engine's raw handle: an escape hatch, outside of every promise made here.
+        """Return the engine's raw handle: an escape hatch, outside of every promise made here.
 
         SQLite: the writer's thread, whose ``run(function)`` calls ``function(connection)``.
         PostgreSQL: the pool, whose ``acquire()`` lends an asyncpg connection as ``.raw``.
+        `PersistenceConnectionError` if not connected.
         """
 
     @property
-    def is_connected(self) -> bool: ...
+    def is_connected(self) -> bool:
+        """Whether `connect` was called and `disconnect` not since; asks no database."""
 
     @property
     def backend_name(self) -> str:
         """``"sqlite"`` or ``"postgres"``."""
 
     async def get_setting(self, key: str) -> str | None:
-        """A setting of the namespace ``_system``."""
+        """Return the value of a setting of the namespace ``_system``; ``None`` if there is none."""
 
     async def set_setting(self, key: str, value: str) -> None:
-        """Upsert in the namespace ``_system``, with the time of now as ``updated_at``."""
+        """Save a setting in the namespace ``_system``, with the time of now as ``updated_at``."""
 
     @property
-    def tenant(self) -> str: ...
+    def tenant(self) -> str:
+        """The tenant whose records the repositories read and write."""
 
     def for_tenant(self, tenant: str) -> PersistenceBackend:
-        """A view of another tenant's records that shares this backend's connections.
+        """Return a view of another tenant's records that shares this backend's connections.
 
         It is usable while this backend is connected, and after each reconnection. It opens and
         closes nothing: `connect` and ``async with`` only make sure that the backend is connected,
@@ -155,18 +158,18 @@ class PersistenceBackend(Repositories, Protocol):
         """
 
     def skipping_malformed(self, report: Report) -> PersistenceBackend:
-        """A view of the same records whose lists go around rows that cannot be read.
+        """Return a view of the same records whose lists leave out rows that cannot be read.
 
-        ``report`` is told of each one left out: ``skipped.append`` of a list of your own, for one.
-        A ``limit`` counts what can be read, and pages go on behind their last entry; a row behind
-        that is told of with the next page. Everything else raises `MalformedRowError` as ever, also
-        a read by key. What is stored is not changed; `Operations.malformed_rows` finds such rows.
+        ``report`` is called with each row left out, such as ``skipped.append`` of a list. A
+        ``limit`` counts the readable rows; a page goes on behind its last entry, and a row behind
+        that is reported with the next page. All other reads, those by key included, raise
+        `MalformedRowError`. Nothing stored is changed; `Operations.malformed_rows` finds such rows.
         """
 
     def transaction(
         self, *, isolation: Isolation = "read committed"
     ) -> AbstractAsyncContextManager[Transaction]:
-        """The same repositories on one connection, committed together on leaving.
+        """Open a transaction: the same repositories on one connection, committed on leaving.
 
         Leaving by an exception rolls back. After a statement failed, the transaction can only be
         left: put what may fail into ``async with tx.transaction()``, a savepoint. On SQLite a
@@ -188,7 +191,7 @@ class PersistenceBackend(Repositories, Protocol):
         *,
         isolation: Isolation = "read committed",
     ) -> T:
-        """``work(tx)``'s value, from a transaction that is run again if it lost against another.
+        """Return ``work(tx)``, from a transaction that is run again if it lost against another.
 
         That is after `SerializationFailureError` (a deadlock, for one), with pauses, a few times
         and within the pool's deadline. ``work`` must be safe to run twice: what it does beside
@@ -197,16 +200,16 @@ class PersistenceBackend(Repositories, Protocol):
 
     @property
     def operations(self) -> Operations:
-        """What whoever runs the database does with it: tenants, retention, backup, roles."""
+        """What an operator does with the database: tenants, retention, backup, roles."""
 
     def stats(self) -> EngineStats:
-        """Figures of this process since `connect`."""
+        """Return figures of this process since `connect`."""
 
     async def status(self) -> Status:
-        """Engine, schema and sizes; counts every table."""
+        """Return the engine, the schema and the sizes; counts every table."""
 
     async def schema_drift(self) -> Sequence[str]:
-        """How the database differs from this code's schema, one line each; empty if it does not."""
+        """Return how the database differs from this code's schema, one line each."""
 
     async def downgrade(self, revision: str, *, extension: str | None = None) -> None:
         """Undo migrations down to ``revision``, ``"base"``, or ``"-1"`` for one. Drops data.
@@ -220,23 +223,24 @@ class PersistenceBackend(Repositories, Protocol):
 
         Lasts until `stop_recording`, through migrations too; done already, nothing is done. Waits
         for the transactions that are writing to the table, on PostgreSQL up to 5 seconds; on SQLite
-        for whoever is writing, and on both for another process that switches or migrates, up to two
+        for any writer, and on both for another process that switches or migrates, up to two
         minutes. Then it raises `QueryTimeoutError`, and the tables before are switched.
 
         `InvalidArgumentError` if a table's name has other characters than a-z, 0-9 and _.
         """
 
     async def stop_recording(self, *repositories: object) -> None:
-        """Record no more. Who watches is told, by `ChangesLostError`; the log stays.
+        """Stop recording the changes of these tables; the log stays.
 
-        Waits as `record_changes` does, on PostgreSQL also for who only reads the table.
+        A watch of such a table ends with `ChangesLostError`. Waits as `record_changes` does, on
+        PostgreSQL for transactions that only read the table, too.
         """
 
     async def recorded_tables(self) -> Sequence[str]:
-        """The tables whose changes are recorded, sorted."""
+        """Return the names of the tables whose changes are recorded, sorted."""
 
     def watch(self, *repositories: object, after: int | None = None, pause: float = 0.02) -> Watch:
-        """Each committed change of this tenant's records, once, in the order of commits per key.
+        """Watch the committed changes of this tenant's records: each once, per key in commit order.
 
         ``after`` is where another watch came to (`Watch.revision`). Without it the watch begins
         with ``async with``, or its first step: everything committed after that returned is handed
@@ -255,8 +259,8 @@ class PersistenceBackend(Repositories, Protocol):
     async def prune_changes(
         self, *, through: int | None = None, older_than: timedelta | None = None
     ) -> int:
-        """Delete this tenant's oldest changes; answers how many.
+        """Delete this tenant's oldest changes, and return how many.
 
-        ``through`` is the revision of the last one, ``older_than`` an age. A watcher who has not
-        read them is told so. Of several who prune at once, each counts what it deleted itself.
+        ``through`` is the revision of the last one, ``older_than`` an age. A watch that has not
+        read them gets `ChangesLostError`. Of several callers at once each counts its own deletions.
         """

@@ -72,7 +72,7 @@ class Repositories(
     """Every repository: what a backend and a transaction have in common."""
 
     def repository(self, kind: type[_R]) -> _R:
-        """A repository by its class: the same object for as long as the backend is connected."""
+        """Return the repository of a class: one object for as long as the backend is connected."""
 
 
 _publish(globals())

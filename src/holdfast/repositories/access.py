@@ -44,39 +44,50 @@ class SessionRepository(Protocol):
     """
 
     async def load_revoked(self) -> None:
-        """Read which sessions that are not expired are revoked, and forget the expired ones."""
+        """Read which unexpired sessions are revoked, and forget the expired ones."""
 
     async def create(self, session: Session) -> None:
-        """Insert; `DuplicateRecordError` if the id is taken. An unknown user
-        (``sessions.user_id``) is a `ConstraintViolationError`."""
+        """Insert a session; `DuplicateRecordError` if the id is taken.
+
+        An unknown user (``sessions.user_id``) is a `ConstraintViolationError`.
+        """
 
     async def get(self, session_id: str) -> Session | None:
-        """Revoked and expired ones too; the caller decides."""
+        """Return the session, also if it is revoked or expired; ``None`` if there is none."""
 
     async def list_by_user(
         self, user_id: str, *, limit: int | None = None, after: Session | str | None = None
     ) -> tuple[Session, ...]:
-        """Newest first, revoked and expired ones too; equal times by id, the greatest first."""
+        """Return the sessions of a user, newest first, revoked and expired ones too.
+
+        Equal times by id, the greatest first. ``after`` is the last session seen, or its id.
+        """
 
     async def list_all(
         self, *, limit: int | None = None, after: Session | str | None = None
     ) -> tuple[Session, ...]:
-        """Newest first, revoked and expired ones too; equal times by id, the greatest first."""
+        """Return the sessions of all users, newest first, revoked and expired ones too.
+
+        Equal times by id, the greatest first. ``after`` is the last session seen, or its id.
+        """
 
     async def revoke(self, session_id: str) -> bool:
-        """False if there is none or it was revoked already."""
+        """Revoke a session; False if there is none or it was revoked already."""
 
     async def revoke_all_for_user(self, user_id: str) -> int:
-        """How many were revoked now."""
+        """Revoke all sessions of a user, and return how many were not revoked before."""
 
     async def enforce_session_limit(self, user_id: str, max_sessions: int) -> int:
-        """Revoke all of a user's active sessions but the newest; how many were revoked now."""
+        """Revoke all but the newest active sessions of a user, and return how many.
+
+        Active is what is neither revoked nor expired; ``max_sessions`` of them stay.
+        """
 
     def is_revoked(self, session_id: str) -> bool:
-        """As far as this object knows."""
+        """Tell whether the session is revoked, as far as this object knows."""
 
     async def cleanup_expired(self) -> int:
-        """Delete what has expired, with its refresh tokens; how many sessions there were."""
+        """Delete the expired sessions with their refresh tokens, and return how many sessions."""
 
 
 @runtime_checkable
@@ -90,8 +101,10 @@ class RefreshTokenRepository(Protocol):
     async def create(
         self, token_hash: str, session_id: str, user_id: str, expires_at: datetime
     ) -> None:
-        """Insert; `DuplicateRecordError` if the hash is taken. An unknown session
-        (``refresh_tokens.session_id``) is a `ConstraintViolationError`."""
+        """Insert a token by its hash; `DuplicateRecordError` if the hash is taken.
+
+        An unknown session (``refresh_tokens.session_id``) is a `ConstraintViolationError`.
+        """
 
     async def consume(
         self, token_hash: str, *, is_session_revoked: Callable[[str], bool] | None = None
@@ -104,13 +117,13 @@ class RefreshTokenRepository(Protocol):
         """
 
     async def revoke_by_session(self, session_id: str) -> int:
-        """How many were revoked now."""
+        """Revoke the unused tokens of a session, and return how many."""
 
     async def revoke_by_user(self, user_id: str) -> int:
-        """How many were revoked now."""
+        """Revoke the unused tokens of a user, and return how many."""
 
     async def cleanup_expired(self) -> int:
-        """Delete what has expired; how many there were."""
+        """Delete the expired tokens, and return how many."""
 
 
 class AccessRepositories(Protocol):
@@ -118,10 +131,12 @@ class AccessRepositories(Protocol):
 
     @property
     def sessions(self) -> SessionRepository:
+        """Logins by ``id``."""
         return provide(self, _Sessions)
 
     @property
     def refresh_tokens(self) -> RefreshTokenRepository:
+        """Tokens that prolong a session once, by ``token_hash``."""
         return provide(self, _RefreshTokens)
 
 

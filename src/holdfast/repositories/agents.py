@@ -31,7 +31,7 @@ class LifecycleEventRepository(Protocol):
     """Steps in agents' careers, append-only."""
 
     async def save(self, event: AgentLifecycleEvent) -> None:
-        """Append; `DuplicateRecordError` if the id is taken."""
+        """Append an event; `DuplicateRecordError` if the id is taken."""
 
     async def list_events(
         self,
@@ -42,7 +42,11 @@ class LifecycleEventRepository(Protocol):
         limit: int | None = None,
         after: AgentLifecycleEvent | str | None = None,
     ) -> tuple[AgentLifecycleEvent, ...]:
-        """Newest first; of equal times the last saved first. ``since`` is inclusive."""
+        """Return the events that match all filters, newest first.
+
+        Of equal times the last saved comes first; ``since`` is inclusive. ``after`` is the last
+        event seen, or its id.
+        """
 
 
 @runtime_checkable
@@ -50,7 +54,10 @@ class TaskMetricRepository(Protocol):
     """How tasks went, append-only."""
 
     async def save(self, record: TaskMetricRecord) -> None:
-        """Append; `DuplicateRecordError` if the id is taken. The task need not exist any more."""
+        """Append a metric; `DuplicateRecordError` if the id is taken.
+
+        The task need not be stored (any more).
+        """
 
     async def query(
         self,
@@ -61,18 +68,19 @@ class TaskMetricRepository(Protocol):
         limit: int | None = None,
         after: TaskMetricRecord | str | None = None,
     ) -> tuple[TaskMetricRecord, ...]:
-        """By ``completed_at``, the latest first; of equal times the last saved first.
+        """Return the metrics that match all filters, the latest ``completed_at`` first.
 
-        Both bounds are inclusive; nothing lies between an ``until`` and a ``since`` behind it.
+        Of equal times the last saved comes first. Both bounds are inclusive; an ``until`` before
+        ``since`` matches nothing. ``after`` is the last record seen, or its id.
         """
 
 
 @runtime_checkable
 class CollaborationMetricRepository(Protocol):
-    """How working together went, append-only."""
+    """How collaborations went, append-only."""
 
     async def save(self, record: CollaborationMetricRecord) -> None:
-        """Append; `DuplicateRecordError` if the id is taken."""
+        """Append a metric; `DuplicateRecordError` if the id is taken."""
 
     async def query(
         self,
@@ -82,9 +90,10 @@ class CollaborationMetricRepository(Protocol):
         limit: int | None = None,
         after: CollaborationMetricRecord | str | None = None,
     ) -> tuple[CollaborationMetricRecord, ...]:
-        """By ``recorded_at``, the latest first; of equal times the last saved first.
+        """Return the metrics that match all filters, the latest ``recorded_at`` first.
 
-        ``since`` is inclusive.
+        Of equal times the last saved comes first; ``since`` is inclusive. ``after`` is the last
+        record seen, or its id.
         """
 
 
@@ -93,14 +102,17 @@ class AgentRepositories(Protocol):
 
     @property
     def lifecycle_events(self) -> LifecycleEventRepository:
+        """Steps in the careers of agents, append-only."""
         return provide(self, _LifecycleEvents)
 
     @property
     def task_metrics(self) -> TaskMetricRepository:
+        """How tasks went, append-only."""
         return provide(self, _TaskMetrics)
 
     @property
     def collaboration_metrics(self) -> CollaborationMetricRepository:
+        """How collaborations went, append-only."""
         return provide(self, _CollaborationMetrics)
 
 

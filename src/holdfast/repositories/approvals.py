@@ -25,12 +25,13 @@ class ApprovalRepository(Protocol):
     """Actions that wait for a person, by ``id``."""
 
     async def save(self, item: ApprovalItem) -> None:
-        """Insert, or replace the stored item."""
+        """Save an item: insert it, or replace the one with its id."""
 
     async def save_many(self, items: Sequence[ApprovalItem]) -> None:
-        """`save` all of them or, on an error, none."""
+        """Save all items or, on an error, none; of equal ids the last."""
 
-    async def get(self, approval_id: str) -> ApprovalItem | None: ...
+    async def get(self, approval_id: str) -> ApprovalItem | None:
+        """Return the item with this id; ``None`` if there is none."""
 
     async def list_items(
         self,
@@ -42,7 +43,11 @@ class ApprovalRepository(Protocol):
         offset: int = 0,
         after: ApprovalItem | str | None = None,
     ) -> tuple[ApprovalItem, ...]:
-        """Newest first; equal times by id, the greatest first. ``limit=None`` answers all."""
+        """Return the items that match all filters, newest first.
+
+        Equal times by id, the greatest first. ``limit=None`` returns all. Prefer ``after`` to
+        ``offset``. ``after`` is the last item seen, or its id.
+        """
 
     async def decide(
         self,
@@ -53,12 +58,20 @@ class ApprovalRepository(Protocol):
         decided_at: datetime,
         reason: str | None = None,
     ) -> bool:
-        """Approve or reject (with a reason) what is pending; False if it is not any more."""
+        """Approve or reject a pending item; False if there is none or it is not pending.
+
+        One statement: of several callers at once one decides. A rejection without a ``reason`` is
+        an `InvalidArgumentError`.
+        """
 
     async def expire_if_pending(self, approval_id: str, *, expired_at: datetime) -> bool:
-        """Let what is pending expire; False if it is not any more."""
+        """Mark a pending item as expired; False if there is none or it is not pending.
 
-    async def delete(self, approval_id: str) -> bool: ...
+        ``expires_at`` is not looked at.
+        """
+
+    async def delete(self, approval_id: str) -> bool:
+        """Delete the item; False if there is none."""
 
 
 class ApprovalRepositories(Protocol):
@@ -66,6 +79,7 @@ class ApprovalRepositories(Protocol):
 
     @property
     def approvals(self) -> ApprovalRepository:
+        """Actions that wait for the decision of a person, by ``id``."""
         return provide(self, _Approvals)
 
 

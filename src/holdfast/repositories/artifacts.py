@@ -17,12 +17,13 @@ __all__ = ["ArtifactRepositories", "ArtifactRepository"]
 
 @runtime_checkable
 class ArtifactRepository(Protocol):
-    """What is known of artifacts, by ``id``; their content lies elsewhere."""
+    """Descriptions of artifacts, by ``id``; their content is stored elsewhere."""
 
     async def save(self, artifact: Artifact) -> bool:
-        """Insert (True), or replace the stored artifact (False)."""
+        """Save an artifact; True if it was inserted, False if it replaced the one with its id."""
 
-    async def get(self, artifact_id: str) -> Artifact | None: ...
+    async def get(self, artifact_id: str) -> Artifact | None:
+        """Return the artifact with this id; ``None`` if there is none."""
 
     async def list_artifacts(
         self,
@@ -33,10 +34,13 @@ class ArtifactRepository(Protocol):
         limit: int | None = None,
         after: Artifact | str | None = None,
     ) -> tuple[Artifact, ...]:
-        """In order of ``id``."""
+        """Return the artifacts that match all filters, in order of ``id``.
+
+        ``after`` is the last artifact seen, or its id.
+        """
 
     async def delete(self, artifact_id: str) -> bool:
-        """Forget the artifact; its content stays."""
+        """Delete the record of an artifact; False if there is none. The content stays."""
 
 
 class ArtifactRepositories(Protocol):
@@ -44,6 +48,7 @@ class ArtifactRepositories(Protocol):
 
     @property
     def artifacts(self) -> ArtifactRepository:
+        """Descriptions of artifacts by ``id``; the content is stored elsewhere."""
         return provide(self, _Artifacts)
 
 

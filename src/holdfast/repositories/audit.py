@@ -22,7 +22,7 @@ class AuditRepository(Protocol):
     """The audit trail, append-only."""
 
     async def save(self, entry: AuditEntry) -> None:
-        """Append; `DuplicateRecordError` if the id is taken."""
+        """Append an entry; `DuplicateRecordError` if the id is taken."""
 
     async def query(
         self,
@@ -36,13 +36,15 @@ class AuditRepository(Protocol):
         limit: int | None = 100,
         after: AuditEntry | str | None = None,
     ) -> tuple[AuditEntry, ...]:
-        """Newest first; of equal times the last saved first. Both bounds are inclusive.
+        """Return the entries that match all filters, newest first.
 
-        ``limit=None`` answers all. ``until`` before ``since`` is refused.
+        Of equal times the last saved comes first. Both bounds are inclusive; an ``until`` before
+        ``since`` is an `InvalidArgumentError`. ``limit=None`` returns all. ``after`` is the last
+        entry seen, or its id.
         """
 
     async def purge_before(self, cutoff: datetime) -> int:
-        """Delete the entries older than ``cutoff`` (which itself stays); how many there were."""
+        """Delete the entries from before ``cutoff`` (not at it), and return how many."""
 
 
 class AuditRepositories(Protocol):
@@ -50,6 +52,7 @@ class AuditRepositories(Protocol):
 
     @property
     def audit_entries(self) -> AuditRepository:
+        """The audit trail, append-only."""
         return provide(self, _AuditEntries)
 
 

@@ -53,7 +53,7 @@ class DecisionRepository(Protocol):
         lens_attribution: tuple[LensAttribution, ...] = (),
         extra: Mapping[str, object] | None = None,
     ) -> DecisionRecord:
-        """Append under the task's next version, and answer the record with it.
+        """Append under the task's next version, and return the record with it.
 
         `DuplicateRecordError` if the id is taken; an unknown task (``decision_records.task_id``)
         is a `ConstraintViolationError`. What breaks a rule of the record is refused with its own
@@ -61,12 +61,16 @@ class DecisionRepository(Protocol):
         value for a field that it lacks is refused.
         """
 
-    async def get(self, record_id: str) -> DecisionRecord | None: ...
+    async def get(self, record_id: str) -> DecisionRecord | None:
+        """Return the record with this id; ``None`` if there is none."""
 
     async def list_by_task(
         self, task_id: str, *, limit: int | None = None, after: DecisionRecord | str | None = None
     ) -> tuple[DecisionRecord, ...]:
-        """The first version first."""
+        """Return the reviews of a task, the first version first.
+
+        ``after`` is the last record seen, or its id.
+        """
 
     async def list_by_agent(
         self,
@@ -76,8 +80,11 @@ class DecisionRepository(Protocol):
         limit: int | None = None,
         after: DecisionRecord | str | None = None,
     ) -> tuple[DecisionRecord, ...]:
-        """Where the agent did the work (``executor``) or the review; by ``recorded_at``, the
-        latest first, of equal times the last saved first."""
+        """Return the reviews in which the agent did the work (``executor``) or reviewed it.
+
+        The latest ``recorded_at`` comes first, of equal times the last saved. ``after`` is the last
+        record seen, or its id.
+        """
 
 
 class DecisionRepositories(Protocol):
@@ -85,6 +92,7 @@ class DecisionRepositories(Protocol):
 
     @property
     def decision_records(self) -> DecisionRepository:
+        """Reviews of tasks by ``id``, append-only."""
         return provide(self, _Decisions)
 
 

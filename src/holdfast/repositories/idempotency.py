@@ -61,7 +61,7 @@ class IdempotencyRepository(Protocol):
     ) -> bool:
         """Record that the work is done; False if the claim is not in flight, or not this one.
 
-        Behind the end of its lifetime too, as long as nobody claimed the key anew.
+        Also possible after the end of its lifetime, unless the key was claimed again.
         """
 
     async def fail(
@@ -78,10 +78,10 @@ class IdempotencyRepository(Protocol):
     async def get(
         self, scope: str, key: str, *, now: datetime | None = None
     ) -> IdempotencyRecord | None:
-        """``None`` also when the lifetime is over."""
+        """Return what is known of the key; ``None`` if nothing is, or its lifetime is over."""
 
     async def cleanup_expired(self, *, now: datetime | None = None) -> int:
-        """Delete the keys whose lifetime is over; how many there were."""
+        """Delete the keys whose lifetime is over, and return how many."""
 
 
 class IdempotencyRepositories(Protocol):
@@ -89,6 +89,7 @@ class IdempotencyRepositories(Protocol):
 
     @property
     def idempotency_keys(self) -> IdempotencyRepository:
+        """Claims on work that must happen once, by (scope, key)."""
         return provide(self, _IdempotencyKeys)
 
 

@@ -46,13 +46,14 @@ class OrgFactRepository(Protocol):
     """
 
     async def save(self, fact: OrgFact) -> None:
-        """Publish, or publish anew: a fact that was retracted is in force again.
+        """Publish a fact, or publish it again; a retracted one is in force again.
 
-        ``created_at`` keeps its first value.
+        The change and its entry in the log are one transaction. ``created_at`` keeps its first
+        value.
         """
 
     async def get(self, fact_id: str) -> OrgFact | None:
-        """``None`` also for one that was retracted."""
+        """Return the fact in force with this id; ``None`` if there is none or it was retracted."""
 
     async def query(
         self,
@@ -61,11 +62,11 @@ class OrgFactRepository(Protocol):
         text: str | None = None,
         limit: int = 5,
     ) -> tuple[OrgFact, ...]:
-        """The facts in force that hold ``text``, whatever the case of its ASCII letters.
+        """Return the facts in force that contain ``text``, whatever the case of its ASCII letters.
 
-        Where the text begins first, then the shortest, then the newest first, then by id; without a
+        First where the text begins first, then the shortest, then the newest, then by id; without a
         text the newest first. At most ``limit``, which is taken to be within 1 and 100. No
-        categories are all of them.
+        categories mean all of them.
         """
 
     async def list_by_category(
@@ -75,11 +76,17 @@ class OrgFactRepository(Protocol):
         limit: int | None = None,
         after: OrgFact | str | None = None,
     ) -> tuple[OrgFact, ...]:
-        """In force, newest first; equal times by id, the greatest first."""
+        """Return the facts in force of a category, newest first.
+
+        Equal times by id, the greatest first. ``after`` is the last fact seen, or its id.
+        """
 
     async def delete(self, fact_id: str, *, author: OrgFactAuthor) -> bool:
-        """Retract, in the name of ``author``, which may also be of the class that a bound fact has
-        for it; False if there is none in force."""
+        """Retract a fact; False if there is none in force.
+
+        The log keeps the ``author`` of the retraction, who may also be of the class that a bound
+        fact has for it.
+        """
 
     async def snapshot_at(
         self,
@@ -88,9 +95,10 @@ class OrgFactRepository(Protocol):
         limit: int | None = None,
         after: OperationLogSnapshot | str | None = None,
     ) -> tuple[OperationLogSnapshot, ...]:
-        """Every fact as it stood at that instant, retracted ones too, in order of ``fact_id``.
+        """Return every fact as it stood at that instant, in order of ``fact_id``.
 
-        A naive ``timestamp`` is read as UTC. ``created_at`` is when it was first published.
+        Retracted facts are included. A naive ``timestamp`` is read as UTC; ``created_at`` is when
+        the fact was first published. ``after`` is the last snapshot seen, or its ``fact_id``.
         """
 
     async def get_operation_log(
@@ -100,7 +108,10 @@ class OrgFactRepository(Protocol):
         limit: int | None = None,
         after: OperationLogEntry | tuple[str, int] | None = None,
     ) -> tuple[OperationLogEntry, ...]:
-        """The first version first; a key for ``after`` is (fact_id, version)."""
+        """Return the changes of a fact, the first version first.
+
+        ``after`` is the last entry seen, or its (fact_id, version).
+        """
 
 
 class KnowledgeRepositories(Protocol):
@@ -108,6 +119,7 @@ class KnowledgeRepositories(Protocol):
 
     @property
     def org_facts(self) -> OrgFactRepository:
+        """Facts of the organisation by ``id``, with the log of their changes."""
         return provide(self, _OrgFacts)
 
 

@@ -37,23 +37,24 @@ class LockoutRepository(Protocol):
         """Read which accounts are locked now."""
 
     async def record_failure(self, username: str, ip: str = "") -> bool:
-        """Count a failed login; True if the account is locked now.
+        """Count a failed login, and return whether the account is locked now.
 
-        One statement, so that no failure is lost among many callers. The first failure behind the
-        window, or behind the end of a lock, begins a new count.
+        One statement, so that no failure is lost among many callers. The first failure after the
+        end of the window, or of a lock, begins a new count.
         """
 
     async def record_success(self, username: str) -> None:
-        """Forget the account's failures, and its lock."""
+        """Delete the account's count of failures, and its lock."""
 
     def is_locked(self, username: str) -> bool:
-        """As far as this object knows."""
+        """Tell whether the account is locked, as far as this object knows."""
 
     @property
-    def lockout_duration_seconds(self) -> float: ...
+    def lockout_duration_seconds(self) -> float:
+        """How long a lock lasts, in seconds, as configured."""
 
     async def cleanup_expired(self) -> int:
-        """Delete the counts whose lock and window are over; how many there were.
+        """Delete the counts whose lock and window are over, and return how many.
 
         The window is this repository's: where several have windows of their own, clean up with the
         longest.
@@ -65,12 +66,15 @@ class LockoutRepositories(Protocol):
 
     @property
     def lockouts(self) -> LockoutRepository:
-        """With the default `LockoutConfig`."""
+        """Failed logins by ``username``, with the limits of the default `LockoutConfig`."""
         return provide(self, _Lockouts)
 
     def build_lockouts(self, config: LockoutConfig) -> LockoutRepository:
-        """One of its own that keeps other limits: a `LockoutConfig`, or a model of the
-        application's with the same fields. Anything else is refused by its first call."""
+        """Return a repository of failed logins with other limits.
+
+        ``config`` is a `LockoutConfig`, or a model of the application's with the same fields;
+        anything else is refused by the first call.
+        """
         return provide(self, _Lockouts)._under(config)
 
 

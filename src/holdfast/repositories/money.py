@@ -38,10 +38,10 @@ __all__ = ["CostRecordRepository", "MoneyRepositories", "ProjectCostAggregateRep
 
 @runtime_checkable
 class CostRecordRepository(Protocol):
-    """Spend, append-only. A record has no key: saved twice, it counts twice."""
+    """Costs of calls of models, append-only. A record has no key: saved twice, it counts twice."""
 
     async def save(self, record: CostRecord) -> None:
-        """Append. The record's task need not exist: spend outlives tasks."""
+        """Append a record. Its task need not be stored: costs outlive tasks."""
 
     async def query(
         self,
@@ -51,26 +51,31 @@ class CostRecordRepository(Protocol):
         limit: int | None = None,
         after: CostRecord | None = None,
     ) -> tuple[CostRecord, ...]:
-        """In the order of saving. ``after`` is a record that an earlier query returned."""
+        """Return the records that match all filters, in the order of saving.
+
+        ``after`` is a record that an earlier query returned.
+        """
 
     async def aggregate(self, *, agent_id: str | None = None, task_id: str | None = None) -> float:
-        """The sum of ``cost_usd``; 0.0 when nothing matches.
+        """Return the sum of ``cost_usd`` in US dollars; 0.0 when nothing matches.
 
-        Each record is rounded once to whole nanos (1e-9, the half up), and those are added exactly:
-        in whatever order, on whatever engine. The answer is the float nearest to that.
+        Each record is rounded once to whole nanos (1e-9, halves up), and these are added exactly,
+        so that the sum depends neither on the order nor on the engine. The result is the nearest
+        float.
         """
 
 
 @runtime_checkable
 class ProjectCostAggregateRepository(Protocol):
-    """What each project has spent, by ``project_id``."""
+    """Total costs of each project, by ``project_id``."""
 
-    async def get(self, project_id: str) -> ProjectCostAggregate | None: ...
+    async def get(self, project_id: str) -> ProjectCostAggregate | None:
+        """Return the totals of the project; ``None`` if nothing was added yet."""
 
     async def increment(
         self, project_id: str, cost: float, input_tokens: int, output_tokens: int
     ) -> ProjectCostAggregate:
-        """Add to the totals, and answer them; the first addition creates the row.
+        """Add to the totals of a project, and return them; the first addition creates the row.
 
         One statement, so that no addition is lost among many callers. ``total_cost`` is exact as
         `CostRecordRepository.aggregate` is. An addition after which a total no longer fits (tokens:
@@ -83,10 +88,12 @@ class MoneyRepositories(Protocol):
 
     @property
     def cost_records(self) -> CostRecordRepository:
+        """Costs of calls of models, append-only."""
         return provide(self, _CostRecords)
 
     @property
     def project_cost_aggregates(self) -> ProjectCostAggregateRepository:
+        """Total costs by ``project_id``, kept by `increment`."""
         return provide(self, _ProjectCostAggregates)
 
 

@@ -20,7 +20,7 @@ __all__ = ["ApiKeyRepository", "PeopleRepositories", "UserRepository"]
 
 @runtime_checkable
 class UserRepository(Protocol):
-    """People who direct the organisation, by ``id`` and by ``username``.
+    """Users of the organisation, by ``id`` and by ``username``.
 
     The database keeps three rules, each a `ConstraintViolationError`: a username is taken once
     (``users.username``), there is at most one CEO (``users.single_ceo``), and the last CEO and
@@ -29,51 +29,73 @@ class UserRepository(Protocol):
     """
 
     async def save(self, user: User) -> None:
-        """Insert, or replace the stored user; ``created_at`` keeps its first value."""
+        """Save a user: insert it, or replace the one with its id.
 
-    async def get(self, user_id: str) -> User | None: ...
+        ``created_at`` keeps its first value. One of the three rules broken is a
+        `ConstraintViolationError`.
+        """
+
+    async def get(self, user_id: str) -> User | None:
+        """Return the user with this id; ``None`` if there is none."""
 
     async def get_by_username(self, username: str) -> User | None:
-        """Exact, case-sensitive."""
+        """Return the user with exactly this name, case included; ``None`` if there is none."""
 
     async def list_users(
         self, *, limit: int | None = None, after: User | str | None = None
     ) -> tuple[User, ...]:
-        """In order of ``created_at``, then id; without the system user."""
+        """Return the users without the system user, in order of ``created_at``, then id.
+
+        ``after`` is the last user seen, or its id.
+        """
 
     async def list_users_paginated(self, *, after_id: str | None, limit: int) -> tuple[User, ...]:
-        """In order of id, from behind ``after_id`` (which need not exist any more)."""
+        """Return at most ``limit`` users without the system user, in order of id.
+
+        Begins behind ``after_id`` (which need not exist any more), or with the first for ``None``.
+        """
 
     async def count(self) -> int:
-        """Without the system user."""
+        """Count the users without the system user."""
 
-    async def count_by_role(self, role: HumanRole) -> int: ...
+    async def count_by_role(self, role: HumanRole) -> int:
+        """Count the users with this role, the system user included."""
 
     async def delete(self, user_id: str) -> bool:
-        """Deletes the user's API keys as well. The user with id ``system`` is refused."""
+        """Delete the user with its API keys and sessions; False if there is none.
+
+        The user with id ``system`` is an `InvalidArgumentError`, the last CEO or owner a
+        `ConstraintViolationError`.
+        """
 
 
 @runtime_checkable
 class ApiKeyRepository(Protocol):
-    """API keys by ``id`` and by ``key_hash``; revoked and expired ones are answered too."""
+    """API keys by ``id`` and by ``key_hash``; revoked and expired ones are returned too."""
 
     async def save(self, key: ApiKey) -> None:
-        """Insert, or replace the stored key; ``created_at`` keeps its first value.
+        """Save a key: insert it, or replace the one with its id.
 
-        A taken hash (``api_keys.key_hash``) or an unknown user (``api_keys.user_id``) is a
-        `ConstraintViolationError`.
+        ``created_at`` keeps its first value. A taken hash (``api_keys.key_hash``) or an unknown
+        user (``api_keys.user_id``) is a `ConstraintViolationError`.
         """
 
-    async def get(self, key_id: str) -> ApiKey | None: ...
+    async def get(self, key_id: str) -> ApiKey | None:
+        """Return the key with this id, also if revoked or expired; ``None`` if there is none."""
 
-    async def get_by_hash(self, key_hash: str) -> ApiKey | None: ...
+    async def get_by_hash(self, key_hash: str) -> ApiKey | None:
+        """Return the key with this hash, also if revoked or expired; ``None`` if there is none."""
 
     async def list_by_user(
         self, user_id: str, *, limit: int | None = None, after: ApiKey | str | None = None
     ) -> tuple[ApiKey, ...]:
-        """In order of ``created_at``, then id."""
+        """Return the keys of a user in order of ``created_at``, then id.
 
-    async def delete(self, key_id: str) -> bool: ...
+        ``after`` is the last key seen, or its id.
+        """
+
+    async def delete(self, key_id: str) -> bool:
+        """Delete the key; False if there is none."""
 
 
 class PeopleRepositories(Protocol):
@@ -81,10 +103,12 @@ class PeopleRepositories(Protocol):
 
     @property
     def users(self) -> UserRepository:
+        """Users by ``id`` and by ``username``."""
         return provide(self, _Users)
 
     @property
     def api_keys(self) -> ApiKeyRepository:
+        """API keys by ``id`` and by ``key_hash``."""
         return provide(self, _ApiKeys)
 
 

@@ -26,21 +26,28 @@ class PersonalityPresetRepository(Protocol):
     async def save(
         self, name: str, config_json: str, description: str, created_at: str, updated_at: str
     ) -> None:
-        """Insert, or replace the stored preset; ``created_at`` keeps its first value.
+        """Save a preset: insert it, or replace the one of this name.
 
-        ``config_json`` must not be empty; it is not interpreted.
+        ``created_at`` keeps its first value. ``config_json`` must not be empty; it is not
+        interpreted.
         """
 
-    async def get(self, name: str) -> PresetRow | None: ...
+    async def get(self, name: str) -> PresetRow | None:
+        """Return the preset of this name; ``None`` if there is none."""
 
     async def list_all(
         self, *, limit: int | None = None, after: PresetListRow | str | None = None
     ) -> tuple[PresetListRow, ...]:
-        """In order of name."""
+        """Return the presets in order of name.
 
-    async def delete(self, name: str) -> bool: ...
+        ``after`` is the last row seen, or its name.
+        """
 
-    async def count(self) -> int: ...
+    async def delete(self, name: str) -> bool:
+        """Delete the preset; False if there is none."""
+
+    async def count(self) -> int:
+        """Count the presets."""
 
 
 class PresetRepositories(Protocol):
@@ -48,6 +55,7 @@ class PresetRepositories(Protocol):
 
     @property
     def custom_presets(self) -> PersonalityPresetRepository:
+        """Personality presets by name."""
         return provide(self, _CustomPresets)
 
 

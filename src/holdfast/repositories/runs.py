@@ -27,21 +27,22 @@ __all__ = [
 
 @runtime_checkable
 class CheckpointRepository(Protocol):
-    """Where an execution can be resumed, by ``id``."""
+    """States of executions after a turn, by ``id``."""
 
     async def save(self, checkpoint: Checkpoint) -> None:
-        """Insert, or replace the stored checkpoint."""
+        """Save a checkpoint: insert it, or replace the one with its id."""
 
     async def get_latest(
         self, *, execution_id: str | None = None, task_id: str | None = None
     ) -> Checkpoint | None:
-        """The highest ``turn_number`` of what matches both; of equals the newest, then greatest id.
+        """Return the checkpoint with the highest ``turn_number``; ``None`` if none matches.
 
-        At least one of the two must be given.
+        Of equal turns the newest, then the greatest id. At least one of the two filters must be
+        given; both must match.
         """
 
     async def delete_by_execution(self, execution_id: str) -> int:
-        """How many there were."""
+        """Delete the checkpoints of an execution, and return how many."""
 
 
 @runtime_checkable
@@ -49,9 +50,10 @@ class HeartbeatRepository(Protocol):
     """The last sign of life of each execution, by ``execution_id``."""
 
     async def save(self, heartbeat: Heartbeat) -> None:
-        """Insert, or replace the stored heartbeat."""
+        """Save a heartbeat: insert it, or replace the one of its execution."""
 
-    async def get(self, execution_id: str) -> Heartbeat | None: ...
+    async def get(self, execution_id: str) -> Heartbeat | None:
+        """Return the heartbeat of an execution; ``None`` if there is none."""
 
     async def get_stale(
         self,
@@ -60,9 +62,13 @@ class HeartbeatRepository(Protocol):
         limit: int | None = None,
         after: Heartbeat | str | None = None,
     ) -> tuple[Heartbeat, ...]:
-        """Those that beat last before ``threshold`` (not at it), oldest first."""
+        """Return the heartbeats from before ``threshold`` (not at it), oldest first.
 
-    async def delete(self, execution_id: str) -> bool: ...
+        Equal times by execution. ``after`` is the last heartbeat seen, or its ``execution_id``.
+        """
+
+    async def delete(self, execution_id: str) -> bool:
+        """Delete the heartbeat of an execution; False if there is none."""
 
 
 @runtime_checkable
@@ -70,19 +76,27 @@ class ParkedContextRepository(Protocol):
     """Executions that wait for an approval, by ``id``."""
 
     async def save(self, context: ParkedContext) -> None:
-        """Insert, or replace the stored context."""
+        """Save a context: insert it, or replace the one with its id."""
 
-    async def get(self, parked_id: str) -> ParkedContext | None: ...
+    async def get(self, parked_id: str) -> ParkedContext | None:
+        """Return the context with this id; ``None`` if there is none."""
 
     async def get_by_approval(self, approval_id: str) -> ParkedContext | None:
-        """The newest that waits for this approval; of equals the greatest id."""
+        """Return the newest context that waits for this approval; ``None`` if none does.
+
+        Of equal times the greatest id.
+        """
 
     async def get_by_agent(
         self, agent_id: str, *, limit: int | None = None, after: ParkedContext | str | None = None
     ) -> tuple[ParkedContext, ...]:
-        """Newest first; equal times by id, the greatest first."""
+        """Return the contexts of an agent, newest first.
 
-    async def delete(self, parked_id: str) -> bool: ...
+        Equal times by id, the greatest first. ``after`` is the last context seen, or its id.
+        """
+
+    async def delete(self, parked_id: str) -> bool:
+        """Delete the context; False if there is none."""
 
 
 @runtime_checkable
@@ -90,16 +104,22 @@ class AgentStateRepository(Protocol):
     """What each agent does right now, by ``agent_id``."""
 
     async def save(self, state: AgentRuntimeState) -> None:
-        """Insert, or replace the stored state."""
+        """Save a state: insert it, or replace the one of its agent."""
 
-    async def get(self, agent_id: str) -> AgentRuntimeState | None: ...
+    async def get(self, agent_id: str) -> AgentRuntimeState | None:
+        """Return the state of an agent; ``None`` if none was saved."""
 
     async def get_active(
         self, *, limit: int | None = None, after: AgentRuntimeState | str | None = None
     ) -> tuple[AgentRuntimeState, ...]:
-        """Those not idle, the latest activity first; equal times by agent, the greatest first."""
+        """Return the states that are not idle, the latest activity first.
 
-    async def delete(self, agent_id: str) -> bool: ...
+        Equal times by agent, the greatest first. ``after`` is the last state seen, or its
+        ``agent_id``.
+        """
+
+    async def delete(self, agent_id: str) -> bool:
+        """Delete the state of an agent; False if there is none."""
 
 
 class RunRepositories(Protocol):
@@ -107,18 +127,22 @@ class RunRepositories(Protocol):
 
     @property
     def checkpoints(self) -> CheckpointRepository:
+        """States of executions after a turn, by ``id``."""
         return provide(self, _Checkpoints)
 
     @property
     def heartbeats(self) -> HeartbeatRepository:
+        """Last signs of life by ``execution_id``."""
         return provide(self, _Heartbeats)
 
     @property
     def parked_contexts(self) -> ParkedContextRepository:
+        """States of executions that wait for an approval, by ``id``."""
         return provide(self, _ParkedContexts)
 
     @property
     def agent_states(self) -> AgentStateRepository:
+        """Current activity by ``agent_id``."""
         return provide(self, _AgentStates)
 
 

@@ -35,18 +35,25 @@ class RiskOverrideRepository(Protocol):
     """Overrides of risk tiers by ``id``; saved once, revoked at most once."""
 
     async def save(self, override: RiskTierOverride) -> None:
-        """Insert; `DuplicateRecordError` if the id is taken."""
+        """Insert an override; `DuplicateRecordError` if the id is taken."""
 
-    async def get(self, override_id: str) -> RiskTierOverride | None: ...
+    async def get(self, override_id: str) -> RiskTierOverride | None:
+        """Return the override, also if it is revoked or expired; ``None`` if there is none."""
 
     async def list_active(
         self, *, limit: int | None = None, after: RiskTierOverride | str | None = None
     ) -> tuple[RiskTierOverride, ...]:
-        """Neither revoked nor expired by this process's clock; the newest first, equal times by
-        id, the greatest first."""
+        """Return the overrides that are neither revoked nor expired, newest first.
+
+        Equal times by id, the greatest first; the time is that of this process's clock. ``after``
+        is the last override seen, or its id.
+        """
 
     async def revoke(self, override_id: str, *, revoked_by: str, revoked_at: datetime) -> bool:
-        """False if there is none or it was revoked already; an expired one can be revoked."""
+        """Revoke an override; False if there is none or it was revoked already.
+
+        One statement: of several callers at once one revokes. An expired override can be revoked.
+        """
 
 
 @runtime_checkable
@@ -54,9 +61,10 @@ class SsrfViolationRepository(Protocol):
     """Requests that were stopped, by ``id``; saved once, resolved at most once."""
 
     async def save(self, violation: SsrfViolation) -> None:
-        """Insert; `DuplicateRecordError` if the id is taken."""
+        """Insert a violation; `DuplicateRecordError` if the id is taken."""
 
-    async def get(self, violation_id: str) -> SsrfViolation | None: ...
+    async def get(self, violation_id: str) -> SsrfViolation | None:
+        """Return the violation with this id; ``None`` if there is none."""
 
     async def list_violations(
         self,
@@ -65,7 +73,11 @@ class SsrfViolationRepository(Protocol):
         limit: int | None = 100,
         after: SsrfViolation | str | None = None,
     ) -> tuple[SsrfViolation, ...]:
-        """Newest first; of equal times the last saved first. ``limit=None`` answers all."""
+        """Return the violations, newest first.
+
+        Of equal times the last saved comes first. ``limit=None`` returns all. ``after`` is the last
+        violation seen, or its id.
+        """
 
     async def update_status(
         self,
@@ -75,7 +87,10 @@ class SsrfViolationRepository(Protocol):
         resolved_by: str,
         resolved_at: datetime,
     ) -> bool:
-        """Allow or deny what is pending; False if there is none or it was resolved already."""
+        """Allow or deny a pending request; False if there is none or it was resolved already.
+
+        One statement: of several callers at once one resolves.
+        """
 
 
 @runtime_checkable
@@ -83,7 +98,7 @@ class CircuitBreakerStateRepository(Protocol):
     """Circuit breakers by their pair of parties, in that order: (a, b) is not (b, a)."""
 
     async def save(self, record: CircuitBreakerStateRecord) -> None:
-        """Insert, or replace the stored state."""
+        """Save a state: insert it, or replace the one of its pair."""
 
     async def load_all(
         self,
@@ -91,9 +106,13 @@ class CircuitBreakerStateRepository(Protocol):
         limit: int | None = None,
         after: CircuitBreakerStateRecord | tuple[str, str] | None = None,
     ) -> tuple[CircuitBreakerStateRecord, ...]:
-        """In order of the pair."""
+        """Return the states in order of their pairs.
 
-    async def delete(self, pair_key_a: str, pair_key_b: str) -> bool: ...
+        ``after`` is the last record seen, or its (pair_key_a, pair_key_b).
+        """
+
+    async def delete(self, pair_key_a: str, pair_key_b: str) -> bool:
+        """Delete the state of a pair, in that order; False if there is none."""
 
 
 class SecurityRepositories(Protocol):
@@ -101,14 +120,17 @@ class SecurityRepositories(Protocol):
 
     @property
     def risk_overrides(self) -> RiskOverrideRepository:
+        """Overrides of risk tiers by ``id``."""
         return provide(self, _RiskOverrides)
 
     @property
     def ssrf_violations(self) -> SsrfViolationRepository:
+        """Stopped requests by ``id``."""
         return provide(self, _SsrfViolations)
 
     @property
     def circuit_breaker_state(self) -> CircuitBreakerStateRepository:
+        """Circuit breakers by their pair of parties."""
         return provide(self, _CircuitBreakerState)
 
 

@@ -38,7 +38,7 @@ class SettingsRepository(Protocol):
     """
 
     async def get(self, namespace: str, key: str) -> tuple[str, str] | None:
-        """(value, updated_at)."""
+        """Return (value, updated_at); ``None`` if nothing is stored."""
 
     async def get_namespace(
         self,
@@ -47,12 +47,18 @@ class SettingsRepository(Protocol):
         limit: int | None = None,
         after: str | tuple[str, ...] | None = None,
     ) -> tuple[tuple[str, str, str], ...]:
-        """(key, value, updated_at) in order of key; ``after`` is a key or an entry."""
+        """Return (key, value, updated_at) of each setting of a namespace, in order of key.
+
+        ``after`` is the last entry seen, or its key.
+        """
 
     async def get_all(
         self, *, limit: int | None = None, after: tuple[str, ...] | None = None
     ) -> tuple[tuple[str, str, str, str], ...]:
-        """(namespace, key, value, updated_at) in order of both; ``after`` begins with both."""
+        """Return (namespace, key, value, updated_at) of each setting, in order of both keys.
+
+        ``after`` is the last entry seen, or its (namespace, key).
+        """
 
     async def set(
         self,
@@ -63,7 +69,10 @@ class SettingsRepository(Protocol):
         *,
         expected_updated_at: str | None = None,
     ) -> bool:
-        """False if the expectation failed; nothing is written then."""
+        """Save a setting; False, and nothing is written, if the expectation failed.
+
+        Without an expectation it is inserted, or replaces what is stored.
+        """
 
     async def set_many(
         self,
@@ -71,15 +80,20 @@ class SettingsRepository(Protocol):
         *,
         expected_updated_at_map: Mapping[tuple[str, str], str] | None = None,
     ) -> bool:
-        """(namespace, key, value, updated_at) each; all of them or, on False, none."""
+        """Save all settings or, on False or an error, none.
 
-    async def delete(self, namespace: str, key: str) -> bool: ...
+        An item is (namespace, key, value, updated_at). The map holds expectations by (namespace,
+        key), each of an item; False if one of them failed.
+        """
+
+    async def delete(self, namespace: str, key: str) -> bool:
+        """Delete the setting; False if there is none."""
 
     async def delete_namespace(self, namespace: str) -> int:
-        """How many there were."""
+        """Delete the settings of a namespace, and return how many."""
 
     async def delete_namespace_returning_keys(self, namespace: str) -> tuple[str, ...]:
-        """The keys that were deleted, in order."""
+        """Delete the settings of a namespace, and return their keys in order; one statement."""
 
 
 class SettingsRepositories(Protocol):
@@ -87,6 +101,7 @@ class SettingsRepositories(Protocol):
 
     @property
     def settings(self) -> SettingsRepository:
+        """Texts by (namespace, key), with compare-and-swap."""
         return provide(self, _Settings)
 
 

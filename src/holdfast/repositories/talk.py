@@ -20,12 +20,16 @@ class MessageRepository(Protocol):
     """Messages by ``id``, written once."""
 
     async def save(self, message: Message) -> None:
-        """Insert; `DuplicateRecordError` if the id is taken."""
+        """Insert a message; `DuplicateRecordError` if the id is taken."""
 
     async def get_history(
         self, channel: str, *, limit: int | None = None, after: Message | str | None = None
     ) -> tuple[Message, ...]:
-        """One channel, newest first; of equal times the last saved first."""
+        """Return the messages of a channel, newest first.
+
+        Of equal times the last saved comes first. ``limit=None`` returns all. ``after`` is the last
+        message seen, or its id.
+        """
 
 
 class TalkRepositories(Protocol):
@@ -33,6 +37,7 @@ class TalkRepositories(Protocol):
 
     @property
     def messages(self) -> MessageRepository:
+        """Messages between agents, written once."""
         return provide(self, _Messages)
 
 

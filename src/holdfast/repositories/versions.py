@@ -32,16 +32,18 @@ class VersionRepository(Protocol[T]):
     """Snapshots by (entity_id, version), written once."""
 
     async def save_version(self, version: VersionSnapshot[T]) -> bool:
-        """Insert; False if the pair is taken, whatever it holds, and nothing is written then."""
+        """Insert a version; False if the pair is taken, whatever it holds: it is never replaced."""
 
-    async def get_version(self, entity_id: str, version: int) -> VersionSnapshot[T] | None: ...
+    async def get_version(self, entity_id: str, version: int) -> VersionSnapshot[T] | None:
+        """Return that version of the entity; ``None`` if there is none."""
 
-    async def get_latest_version(self, entity_id: str) -> VersionSnapshot[T] | None: ...
+    async def get_latest_version(self, entity_id: str) -> VersionSnapshot[T] | None:
+        """Return the highest version of the entity; ``None`` if there is none."""
 
     async def get_by_content_hash(
         self, entity_id: str, content_hash: str
     ) -> VersionSnapshot[T] | None:
-        """The highest version with that content."""
+        """Return the highest version with that content; ``None`` if there is none."""
 
     async def list_versions(
         self,
@@ -51,12 +53,17 @@ class VersionRepository(Protocol[T]):
         offset: int = 0,
         after: VersionSnapshot[T] | tuple[str, int] | None = None,
     ) -> tuple[VersionSnapshot[T], ...]:
-        """The highest version first; none for a limit of 0, all for ``None``."""
+        """Return the versions of an entity, the highest first.
 
-    async def count_versions(self, entity_id: str) -> int: ...
+        ``limit=None`` returns all, 0 none. ``after`` is the last version seen, or its (entity_id,
+        version); prefer it to ``offset``.
+        """
+
+    async def count_versions(self, entity_id: str) -> int:
+        """Count the versions of the entity."""
 
     async def delete_versions_for_entity(self, entity_id: str) -> int:
-        """How many there were."""
+        """Delete all versions of the entity, and return how many."""
 
 
 class VersioningService(Generic[T]):
@@ -68,11 +75,11 @@ class VersioningService(Generic[T]):
     async def snapshot_if_changed(
         self, entity_id: str, snapshot: T, saved_by: str
     ) -> VersionSnapshot[T] | None:
-        """The next version, or ``None`` if the latest one has the same content; both of the
-        application's class, where one is bound.
+        """Save and return the next version; ``None`` if the latest one has the same content.
 
-        Whoever loses a race against the same content gets the winner's version; against other
-        content the next number, and if that is taken as well, the latest version as it is then.
+        Both are of the application's class, where one is bound. A caller that loses a race against
+        the same content gets the winner's version; against other content the next number, and if
+        that is taken as well, the latest version as it is then.
         """
         content_hash = compute_content_hash(snapshot)
         latest = await self._repository.get_latest_version(entity_id)
@@ -101,6 +108,7 @@ class VersioningService(Generic[T]):
         return made
 
     async def get_latest(self, entity_id: str) -> VersionSnapshot[T] | None:
+        """Return the highest version of the entity; ``None`` if there is none."""
         return await self._repository.get_latest_version(entity_id)
 
 
@@ -109,26 +117,32 @@ class VersionRepositories(Protocol):
 
     @property
     def workflow_versions(self) -> VersionRepository[WorkflowDefinition]:
+        """Versions of workflow definitions."""
         return provide(self, _WorkflowVersions)
 
     @property
     def identity_versions(self) -> VersionRepository[AgentIdentity]:
+        """Versions of the identities of agents."""
         return provide(self, _IdentityVersions)
 
     @property
     def evaluation_config_versions(self) -> VersionRepository[EvaluationConfig]:
+        """Versions of evaluation configurations."""
         return provide(self, _EvaluationConfigVersions)
 
     @property
     def budget_config_versions(self) -> VersionRepository[BudgetConfig]:
+        """Versions of budget configurations."""
         return provide(self, _BudgetConfigVersions)
 
     @property
     def company_versions(self) -> VersionRepository[Company]:
+        """Versions of companies."""
         return provide(self, _CompanyVersions)
 
     @property
     def role_versions(self) -> VersionRepository[Role]:
+        """Versions of roles."""
         return provide(self, _RoleVersions)
 
 

@@ -38,9 +38,13 @@ class TaskRepository(Protocol):
     """Tasks by ``id``."""
 
     async def save(self, task: Task) -> None:
-        """Insert, or replace the stored task. Checks neither transitions nor versions."""
+        """Save a task: insert it, or replace the one with its id.
 
-    async def get(self, task_id: str) -> Task | None: ...
+        Checks neither transitions nor versions: the last save wins.
+        """
+
+    async def get(self, task_id: str) -> Task | None:
+        """Return the task with this id; ``None`` if there is none."""
 
     async def list_tasks(
         self,
@@ -52,7 +56,11 @@ class TaskRepository(Protocol):
         offset: int = 0,
         after: Task | str | None = None,
     ) -> tuple[Task, ...]:
-        """In order of ``id``. For pages prefer ``after`` (the last task seen, or its id)."""
+        """Return the tasks that match all filters, in order of ``id``.
+
+        For pages prefer ``after`` to ``offset``, which reads what it passes over. ``after`` is the
+        last task seen, or its id.
+        """
 
     async def count_tasks(
         self,
@@ -60,9 +68,15 @@ class TaskRepository(Protocol):
         status: TaskStatus | None = None,
         assigned_to: str | None = None,
         project: str | None = None,
-    ) -> int: ...
+    ) -> int:
+        """Count the tasks that match all filters, without reading them."""
 
-    async def delete(self, task_id: str) -> bool: ...
+    async def delete(self, task_id: str) -> bool:
+        """Delete the task; False if there is none.
+
+        A task with decision records (``decision_records.task_id``) is a `ConstraintViolationError`;
+        cost records and metrics stay and do not prevent it.
+        """
 
     async def claim(self, agent_id: str, *, project: str | None = None) -> Task | None:
         """Hand the next claimable task to this caller and no other, across processes.
@@ -83,15 +97,16 @@ class ProjectRepository(Protocol):
     """Projects by ``id``."""
 
     async def save(self, project: Project) -> None:
-        """Insert, or replace the stored project."""
+        """Save a project: insert it, or replace the one with its id."""
 
     async def create(self, project: Project) -> None:
-        """Insert only: `DuplicateRecordError` if the id is taken."""
+        """Insert a project; `DuplicateRecordError` if the id is taken."""
 
     async def update(self, project: Project) -> None:
-        """Replace only: `RecordNotFoundError` if there is none."""
+        """Replace a stored project; `RecordNotFoundError` if there is none with its id."""
 
-    async def get(self, project_id: str) -> Project | None: ...
+    async def get(self, project_id: str) -> Project | None:
+        """Return the project with this id; ``None`` if there is none."""
 
     async def list_projects(
         self,
@@ -101,9 +116,13 @@ class ProjectRepository(Protocol):
         limit: int | None = None,
         after: Project | str | None = None,
     ) -> tuple[Project, ...]:
-        """In order of ``id``."""
+        """Return the projects that match all filters, in order of ``id``.
 
-    async def delete(self, project_id: str) -> bool: ...
+        ``after`` is the last project seen, or its id.
+        """
+
+    async def delete(self, project_id: str) -> bool:
+        """Delete the project; False if there is none. Its tasks stay."""
 
 
 class WorkRepositories(Protocol):
@@ -111,10 +130,12 @@ class WorkRepositories(Protocol):
 
     @property
     def tasks(self) -> TaskRepository:
+        """Tasks by ``id``, and `claim`, which hands them out."""
         return provide(self, _Tasks)
 
     @property
     def projects(self) -> ProjectRepository:
+        """Projects by ``id``."""
         return provide(self, _Projects)
 
 

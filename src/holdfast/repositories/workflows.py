@@ -38,18 +38,21 @@ class WorkflowDefinitionRepository(Protocol):
     async def save(self, definition: WorkflowDefinition) -> None:
         """Create version 1, or update to version N what is stored with version N - 1.
 
-        `VersionConflictError` otherwise. An update changes neither ``created_by`` nor
-        ``created_at``.
+        `VersionConflictError` otherwise, and nothing is written. An update changes neither
+        ``created_by`` nor ``created_at``.
         """
 
     async def create_if_absent(self, definition: WorkflowDefinition) -> bool:
-        """Create, whatever the version; False, and nothing is written, if the id is taken."""
+        """Create the definition, whatever its version; False if the id is taken."""
 
     async def update_if_exists(self, definition: WorkflowDefinition) -> bool:
-        """Update as `save` does; False if there is none, `VersionConflictError` if another
-        version is stored."""
+        """Update as `save` does; False if there is none with the id.
 
-    async def get(self, definition_id: str) -> WorkflowDefinition | None: ...
+        `VersionConflictError` if another version than the one before is stored.
+        """
+
+    async def get(self, definition_id: str) -> WorkflowDefinition | None:
+        """Return the definition with this id; ``None`` if there is none."""
 
     async def list_definitions(
         self,
@@ -58,11 +61,16 @@ class WorkflowDefinitionRepository(Protocol):
         limit: int | None = None,
         after: WorkflowDefinition | str | None = None,
     ) -> tuple[WorkflowDefinition, ...]:
-        """By ``updated_at``, the latest first; equal times by id, the greatest first."""
+        """Return the definitions, the latest ``updated_at`` first.
+
+        Equal times by id, the greatest first. ``after`` is the last definition seen, or its id.
+        """
 
     async def delete(self, definition_id: str) -> bool:
-        """One that was ever started (``workflow_executions.definition_id``) is a
-        `ConstraintViolationError`."""
+        """Delete the definition; False if there is none.
+
+        One with executions (``workflow_executions.definition_id``) is a `ConstraintViolationError`.
+        """
 
 
 @runtime_checkable
@@ -77,7 +85,8 @@ class WorkflowExecutionRepository(Protocol):
         `ConstraintViolationError`.
         """
 
-    async def get(self, execution_id: str) -> WorkflowExecution | None: ...
+    async def get(self, execution_id: str) -> WorkflowExecution | None:
+        """Return the execution with this id; ``None`` if there is none."""
 
     async def list_by_definition(
         self,
@@ -86,7 +95,10 @@ class WorkflowExecutionRepository(Protocol):
         limit: int | None = None,
         after: WorkflowExecution | str | None = None,
     ) -> tuple[WorkflowExecution, ...]:
-        """By ``updated_at``, the latest first; equal times by id, the greatest first."""
+        """Return the executions of a definition, the latest ``updated_at`` first.
+
+        Equal times by id, the greatest first. ``after`` is the last execution seen, or its id.
+        """
 
     async def list_by_status(
         self,
@@ -95,13 +107,19 @@ class WorkflowExecutionRepository(Protocol):
         limit: int | None = None,
         after: WorkflowExecution | str | None = None,
     ) -> tuple[WorkflowExecution, ...]:
-        """By ``updated_at``, the latest first; equal times by id, the greatest first."""
+        """Return the executions with this status, the latest ``updated_at`` first.
+
+        Equal times by id, the greatest first. ``after`` is the last execution seen, or its id.
+        """
 
     async def find_by_task_id(self, task_id: str) -> WorkflowExecution | None:
-        """The running one with a node that has this task; of several the latest updated, then
-        the greatest id."""
+        """Return the running execution with a node that has this task; ``None`` if there is none.
 
-    async def delete(self, execution_id: str) -> bool: ...
+        Of several the latest updated, then the greatest id.
+        """
+
+    async def delete(self, execution_id: str) -> bool:
+        """Delete the execution; False if there is none."""
 
 
 class WorkflowRepositories(Protocol):
@@ -109,10 +127,12 @@ class WorkflowRepositories(Protocol):
 
     @property
     def workflow_definitions(self) -> WorkflowDefinitionRepository:
+        """Workflow definitions by ``id``."""
         return provide(self, _Definitions)
 
     @property
     def workflow_executions(self) -> WorkflowExecutionRepository:
+        """Executions of workflows by ``id``."""
         return provide(self, _Executions)
 
 
