@@ -90,6 +90,15 @@ def test_a_repository_has_the_methods_of_its_protocol(name: str) -> None:
     assert differences(*implementations()[name]) == []
 
 
+@pytest.mark.parametrize("name", implementations())
+def test_help_answers_for_every_method_of_a_repository(name: str) -> None:
+    promised, made = implementations()[name]
+    protocol = typing.get_origin(promised) or promised
+    assert protocol in made.__mro__
+    public = [name for name in dir(protocol) if not name.startswith("_")]
+    assert [name for name in public if not inspect.getdoc(getattr(made, name))] == []
+
+
 def test_the_first_value_of_a_list_method_is_named() -> None:
     """Every list can be limited and continued; both are keywords."""
     for name, (protocol, _) in implementations().items():

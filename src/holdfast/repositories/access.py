@@ -201,7 +201,7 @@ _REVOKE_SURPLUS = _revoke(
 _CLEANUP = delete_up_to("sessions.cleanup_expired", sessions, "expires_at", operator.le)
 
 
-class _Sessions(Repository):
+class _Sessions(Repository, SessionRepository):
     table = sessions
 
     def __init__(self, *arguments: Any) -> None:
@@ -294,7 +294,7 @@ _CLEANUP_TOKENS = delete_up_to(
 )
 
 
-class _RefreshTokens(Repository):
+class _RefreshTokens(Repository, RefreshTokenRepository):
     table = refresh_tokens
 
     async def create(

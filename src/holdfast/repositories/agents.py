@@ -130,7 +130,7 @@ _LIST_EVENTS = EntityListing(
 )
 
 
-class _LifecycleEvents(Repository):
+class _LifecycleEvents(Repository, LifecycleEventRepository):
     table = lifecycle_events
 
     async def save(self, event: AgentLifecycleEvent) -> None:
@@ -170,7 +170,7 @@ _QUERY_TASKS = EntityListing(
 )
 
 
-class _TaskMetrics(Repository):
+class _TaskMetrics(Repository, TaskMetricRepository):
     table = task_metrics
 
     async def save(self, record: TaskMetricRecord) -> None:
@@ -204,7 +204,7 @@ _QUERY_COLLABORATION = EntityListing(
 )
 
 
-class _CollaborationMetrics(Repository):
+class _CollaborationMetrics(Repository, CollaborationMetricRepository):
     table = collaboration_metrics
 
     async def save(self, record: CollaborationMetricRecord) -> None:

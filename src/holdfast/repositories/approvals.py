@@ -107,7 +107,7 @@ _EXPIRE = transition(
 )
 
 
-class _Approvals(Repository):
+class _Approvals(Repository, ApprovalRepository):
     table = approvals
 
     async def save(self, item: ApprovalItem) -> None:

@@ -68,7 +68,7 @@ _LIST_ARTIFACTS = EntityListing(
 )
 
 
-class _Artifacts(Repository):
+class _Artifacts(Repository, ArtifactRepository):
     table = artifacts
 
     async def save(self, artifact: Artifact) -> bool:

@@ -76,7 +76,7 @@ _PURGE = delete_up_to(
 )
 
 
-class _AuditEntries(Repository):
+class _AuditEntries(Repository, AuditRepository):
     table = audit_entries
 
     async def save(self, entry: AuditEntry) -> None:

@@ -158,7 +158,7 @@ _BY_REVIEWER = EntityListing(
 )
 
 
-class _Decisions(Repository):
+class _Decisions(Repository, DecisionRepository):
     table = decision_records
 
     async def append_with_next_version(

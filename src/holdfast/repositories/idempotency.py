@@ -141,7 +141,7 @@ _CLEANUP = delete_up_to(
 )
 
 
-class _IdempotencyKeys(Repository):
+class _IdempotencyKeys(Repository, IdempotencyRepository):
     table = idempotency_keys
 
     async def claim(

@@ -131,7 +131,7 @@ _AUTHOR = tuple(OrgFactAuthor.model_fields)
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
-class _OrgFacts(Repository):
+class _OrgFacts(Repository, OrgFactRepository):
     table = org_facts_snapshot
 
     def _make(self, **fields: Any) -> OrgFact:

@@ -147,7 +147,7 @@ _CLEANUP = Statement(
 )
 
 
-class _Lockouts(Repository):
+class _Lockouts(Repository, LockoutRepository):
     table = lockouts
 
     def __init__(self, *arguments: Any) -> None:

@@ -180,7 +180,7 @@ _AMOUNTS = Listing(
 )
 
 
-class _CostRecords(Repository):
+class _CostRecords(Repository, CostRecordRepository):
     table = cost_records
 
     async def save(self, record: CostRecord) -> None:
@@ -279,7 +279,7 @@ def _increment() -> Statement:
 _INCREMENT = _increment()
 
 
-class _ProjectCostAggregates(Repository):
+class _ProjectCostAggregates(Repository, ProjectCostAggregateRepository):
     table = project_cost_aggregates
 
     async def get(self, project_id: str) -> ProjectCostAggregate | None:

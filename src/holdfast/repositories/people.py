@@ -154,7 +154,7 @@ _COUNT_BY_ROLE = Listing(
 )
 
 
-class _Users(Repository):
+class _Users(Repository, UserRepository):
     table = users
 
     async def save(self, user: User) -> None:
@@ -198,7 +198,7 @@ _BY_USER = EntityListing(
 )
 
 
-class _ApiKeys(Repository):
+class _ApiKeys(Repository, ApiKeyRepository):
     table = api_keys
 
     async def save(self, key: ApiKey) -> None:

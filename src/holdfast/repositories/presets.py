@@ -88,7 +88,7 @@ _COUNT = Listing(
 )
 
 
-class _CustomPresets(Repository):
+class _CustomPresets(Repository, PersonalityPresetRepository):
     table = custom_presets
 
     async def save(

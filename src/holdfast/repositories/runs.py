@@ -160,7 +160,7 @@ _LATEST = EntityListing(
 _DELETE_BY_EXECUTION = delete_by("checkpoints.delete_by_execution", checkpoints, ("execution_id",))
 
 
-class _Checkpoints(Repository):
+class _Checkpoints(Repository, CheckpointRepository):
     table = checkpoints
 
     async def save(self, checkpoint: Checkpoint) -> None:
@@ -195,7 +195,7 @@ _STALE = EntityListing(
 )
 
 
-class _Heartbeats(Repository):
+class _Heartbeats(Repository, HeartbeatRepository):
     table = heartbeats
 
     async def save(self, heartbeat: Heartbeat) -> None:
@@ -235,7 +235,7 @@ _BY_APPROVAL = EntityListing(
 )
 
 
-class _ParkedContexts(Repository):
+class _ParkedContexts(Repository, ParkedContextRepository):
     table = parked_contexts
 
     async def save(self, context: ParkedContext) -> None:
@@ -270,7 +270,7 @@ _ACTIVE = EntityListing(
 )
 
 
-class _AgentStates(Repository):
+class _AgentStates(Repository, AgentStateRepository):
     table = agent_states
 
     async def save(self, state: AgentRuntimeState) -> None:

@@ -150,7 +150,7 @@ _REVOKE = transition(
 )
 
 
-class _RiskOverrides(Repository):
+class _RiskOverrides(Repository, RiskOverrideRepository):
     table = risk_overrides
 
     async def save(self, override: RiskTierOverride) -> None:
@@ -191,7 +191,7 @@ _RESOLVE = transition(
 )
 
 
-class _SsrfViolations(Repository):
+class _SsrfViolations(Repository, SsrfViolationRepository):
     table = ssrf_violations
 
     async def save(self, violation: SsrfViolation) -> None:
@@ -242,7 +242,7 @@ _LOAD_ALL = EntityListing(
 )
 
 
-class _CircuitBreakerState(Repository):
+class _CircuitBreakerState(Repository, CircuitBreakerStateRepository):
     table = circuit_breaker_state
 
     async def save(self, record: CircuitBreakerStateRecord) -> None:

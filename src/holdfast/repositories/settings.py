@@ -164,7 +164,7 @@ _NAMESPACE = Listing(
 _ALL = Listing("settings.get_all", settings, _COLUMNS, _read, order=_KEY)
 
 
-class _Settings(Repository):
+class _Settings(Repository, SettingsRepository):
     table = settings
 
     async def get(self, namespace: str, key: str) -> tuple[str, str] | None:

@@ -51,7 +51,7 @@ _HISTORY = EntityListing(
 )
 
 
-class _Messages(Repository):
+class _Messages(Repository, MessageRepository):
     table = messages
 
     async def save(self, message: Message) -> None:

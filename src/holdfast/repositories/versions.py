@@ -154,7 +154,7 @@ _COMPANIES = History(tables.company_versions, VersionSnapshot[Company])
 _ROLES = History(tables.role_versions, VersionSnapshot[Role])
 
 
-class _Versions(Repository, Generic[T]):
+class _Versions(Repository, VersionRepository[T]):
     history: ClassVar[History[Any]]
 
     def _make(self, **fields: Any) -> VersionSnapshot[T]:

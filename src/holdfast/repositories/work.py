@@ -160,7 +160,7 @@ _COUNT_TASKS = Listing(
 )
 
 
-class _Tasks(Repository):
+class _Tasks(Repository, TaskRepository):
     table = tasks
 
     def __init__(self, *arguments: Any) -> None:
@@ -226,7 +226,7 @@ _LIST_PROJECTS = EntityListing(
 )
 
 
-class _Projects(Repository):
+class _Projects(Repository, ProjectRepository):
     table = projects
 
     async def save(self, project: Project) -> None:

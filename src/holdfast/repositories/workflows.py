@@ -147,7 +147,7 @@ _LIST_DEFINITIONS = EntityListing(
 )
 
 
-class _Definitions(Repository):
+class _Definitions(Repository, WorkflowDefinitionRepository):
     table = workflow_definitions
 
     async def save(self, definition: WorkflowDefinition) -> None:
@@ -229,7 +229,7 @@ _NOTE_TASK = insert(
 )
 
 
-class _Executions(Repository):
+class _Executions(Repository, WorkflowExecutionRepository):
     table = workflow_executions
 
     async def save(self, execution: WorkflowExecution) -> None:
