@@ -24,7 +24,7 @@ Maker = Callable[..., Any]
 
 
 class Transaction(Repositories):
-    """The repositories on one connection; made by `PersistenceBackend.transaction`."""
+    """The repositories inside one transaction; opened by `PersistenceBackend.transaction`."""
 
     def __init__(self, session: Session, tenant: str, make: Maker) -> None:
         self._session = session
@@ -33,7 +33,7 @@ class Transaction(Repositories):
         self._made: dict[type[Any], Any] = {}
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """A savepoint: what fails inside it can be caught outside of it."""
+        """Open a savepoint: an error inside undoes its writes only, and can be caught outside."""
         return Once(self._savepoint(), "tx.transaction")
 
     @asynccontextmanager
@@ -42,22 +42,26 @@ class Transaction(Repositories):
             yield Transaction(session, self._tenant, self._make)
 
     async def atomically(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """``work`` in a savepoint, run once: what loses against others is the whole transaction."""
+        """Return ``work(tx)`` from a savepoint, run once: only a whole transaction is run again."""
         callable_(work)
         async with self.transaction() as inner:
             found: T = await awaitable(work(inner))
             return found
 
     def for_tenant(self, tenant: str) -> Transaction:
-        """The same transaction for another tenant's records."""
+        """Return a view of the same transaction for another tenant's records."""
         checks.not_blank(tenant, "for_tenant: tenant")
         return Transaction(self._session, tenant, self._make)
 
     def skipping_malformed(self, report: Report) -> Transaction:
-        """The same transaction, whose lists leave out what cannot be read: see the backend's."""
+        """Return a view of the same transaction whose lists leave out unreadable rows.
+
+        See `PersistenceBackend.skipping_malformed`.
+        """
         return Transaction(self._session, self._tenant, partial(self._make, report=report))
 
     def repository(self, kind: type[R]) -> R:
+        """Return the repository of a class: one object for the length of the transaction."""
         if kind not in self._made:
             self._made[kind] = self._make(kind, self._session, self._tenant)
         return cast("R", self._made[kind])

@@ -1,4 +1,4 @@
-"""What the entities are built from: frozen values, checked when they are made."""
+"""Base class and field types of the entities."""
 
 from __future__ import annotations
 
@@ -75,15 +75,17 @@ _set_validated = Entity.__dict__["_validated"].__set__
 
 
 def is_validated(entity: BaseModel) -> bool:
-    """Whether validation made the instance: its fields are valid as long as nothing can change."""
+    """Tell whether validation made the instance: its immutable fields are then valid."""
     return getattr(entity, "_validated", False)
 
 
 def new_id() -> str:
+    """Return a random UUID as text."""
     return str(uuid.uuid4())
 
 
 def utc_now() -> datetime:
+    """Return the time of this process's clock, in UTC."""
     return datetime.now(UTC)
 
 
