@@ -230,7 +230,7 @@ async def test_what_was_changed_in_place_is_checked_again(
 ) -> None:
     """A dictionary among its fields can be changed in an entity that validation made."""
     subject = SUBJECT[name]
-    record: Any = subject.full()
+    record: Any = subject.rival(subject.full())  # one of its own: the full one is everybody's
     record.metadata["count"] = 5
     with pytest.raises(InvalidArgumentError, match=rf"{name}: metadata"):
         await subject.put(backend, record)
