@@ -1,4 +1,4 @@
-"""How much may be spent, in money and in risk."""
+"""Limits of spending and of risk."""
 
 from __future__ import annotations
 
@@ -21,11 +21,18 @@ _Alias = Annotated[NotBlankStr, AfterValidator(str.strip)]
 
 
 class BudgetAlertConfig(Entity):
-    """At which percentage of the budget somebody is told, and at which work stops."""
+    """Percentages of the budget at which alerts are given; they increase."""
 
-    warn_at: _Percent = 75
-    critical_at: _Percent = 90
-    hard_stop_at: _Percent = 100
+    warn_at: _Percent = Field(
+        default=75, description="Percentage of the budget, 0 to 100, whose use is worth a warning"
+    )
+    critical_at: _Percent = Field(
+        default=90, description="Percentage of the budget whose use is critical; above ``warn_at``"
+    )
+    hard_stop_at: _Percent = Field(
+        default=100,
+        description="Percentage of the budget at which work stops; above ``critical_at``",
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -35,17 +42,24 @@ class BudgetAlertConfig(Entity):
 
 
 class AutoDowngradeConfig(Entity):
-    """From which percentage of the budget on models are replaced by cheaper ones.
+    """Replacement of models by cheaper ones when the budget runs low.
 
-    ``downgrade_map`` holds pairs of a model and its substitute, without the space around their
-    names; each model once, none for itself. They are replaced at the ``boundary``, never in the
-    middle of a task.
+    A model is replaced at the ``boundary``, never in the middle of a task.
     """
 
-    enabled: bool = False
-    threshold: _Percent = 85
-    downgrade_map: tuple[tuple[_Alias, _Alias], ...] = ()
-    boundary: Literal["task_assignment"] = "task_assignment"
+    enabled: bool = Field(default=False, description="Whether models are replaced")
+    threshold: _Percent = Field(
+        default=85,
+        description="Percentage of the budget, 0 to 100, from which on models are replaced",
+    )
+    downgrade_map: tuple[tuple[_Alias, _Alias], ...] = Field(
+        default=(),
+        description="Pairs of a model and its substitute; each model once, never by itself",
+    )
+    boundary: Literal["task_assignment"] = Field(
+        default="task_assignment",
+        description="Moment at which a model is replaced; always the assignment of a task",
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -56,10 +70,16 @@ class AutoDowngradeConfig(Entity):
 
 
 class RiskBudgetAlertConfig(Entity):
-    """At which percentage of the risk budget somebody is told."""
+    """Percentages of the risk budget at which alerts are given."""
 
-    warn_at: _Percent = 75
-    critical_at: _Percent = 90
+    warn_at: _Percent = Field(
+        default=75,
+        description="Percentage of the risk budget, 0 to 100, whose use is worth a warning",
+    )
+    critical_at: _Percent = Field(
+        default=90,
+        description="Percentage of the risk budget whose use is critical; above ``warn_at``",
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -69,13 +89,23 @@ class RiskBudgetAlertConfig(Entity):
 
 
 class RiskBudgetConfig(Entity):
-    """Limits of risk, in points: no task may take more than its agent, no agent more than all."""
+    """Limits of risk in points; none exceeds the next wider one."""
 
-    enabled: bool = False
-    per_task_risk_limit: Amount = 5.0
-    per_agent_daily_risk_limit: Amount = 20.0
-    total_daily_risk_limit: Amount = 100.0
-    alerts: RiskBudgetAlertConfig = Field(default_factory=RiskBudgetAlertConfig)
+    enabled: bool = Field(default=False, description="Whether the limits apply")
+    per_task_risk_limit: Amount = Field(
+        default=5.0, description="Points that one task may take; at most those of an agent"
+    )
+    per_agent_daily_risk_limit: Amount = Field(
+        default=20.0,
+        description="Points that one agent may take a day; at most those of all agents",
+    )
+    total_daily_risk_limit: Amount = Field(
+        default=100.0, description="Points that all agents together may take a day"
+    )
+    alerts: RiskBudgetAlertConfig = Field(
+        default_factory=RiskBudgetAlertConfig,
+        description="When the use of the risk budget is reported",
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -87,16 +117,34 @@ class RiskBudgetConfig(Entity):
 
 
 class BudgetConfig(Entity):
-    """A month's money, from ``reset_day`` on. A total of 0 is no bound for the other limits."""
+    """Budget of a month, with limits for tasks and agents."""
 
-    total_monthly: Amount = 100.0
-    alerts: BudgetAlertConfig = Field(default_factory=BudgetAlertConfig)
-    per_task_limit: Amount = 5.0
-    per_agent_daily_limit: Amount = 10.0
-    auto_downgrade: AutoDowngradeConfig = Field(default_factory=AutoDowngradeConfig)
-    reset_day: Annotated[Count, Field(ge=1, le=28)] = 1
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
-    risk_budget: RiskBudgetConfig = Field(default_factory=RiskBudgetConfig)
+    total_monthly: Amount = Field(
+        default=100.0,
+        description="Amount for a month in ``currency``; 0 does not bound the other limits",
+    )
+    alerts: BudgetAlertConfig = Field(
+        default_factory=BudgetAlertConfig,
+        description="When the use of the budget is reported, and when work stops",
+    )
+    per_task_limit: Amount = Field(
+        default=5.0, description="Amount that one task may cost, in ``currency``"
+    )
+    per_agent_daily_limit: Amount = Field(
+        default=10.0, description="Amount that one agent may cost a day, in ``currency``"
+    )
+    auto_downgrade: AutoDowngradeConfig = Field(
+        default_factory=AutoDowngradeConfig, description="When models are replaced by cheaper ones"
+    )
+    reset_day: Annotated[Count, Field(ge=1, le=28)] = Field(
+        default=1, description="Day on which the budget's month begins, 1 to 28"
+    )
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = Field(
+        default="EUR", description="Currency of the amounts, three capital letters as in ISO 4217"
+    )
+    risk_budget: RiskBudgetConfig = Field(
+        default_factory=RiskBudgetConfig, description="Limits of risk, beside those of money"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
