@@ -1,4 +1,4 @@
-"""How much agents may do alone, and what becomes of an approval nobody gives."""
+"""Autonomy of agents, and timeouts of approvals."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ __all__ = [
 
 
 class TimeoutActionType(StrEnum):
+    """What is done with an approval that is not answered in time."""
+
     WAIT = "wait"
     APPROVE = "approve"
     DENY = "deny"
@@ -33,14 +35,20 @@ class TimeoutActionType(StrEnum):
 
 
 class AutonomyPreset(Entity):
-    """Which actions need nobody and which need a person; none is both. ``security_agent`` tells
-    whether an agent looks at the others."""
+    """Actions that need no approval, and actions that need a person's; none is both."""
 
-    level: AutonomyLevel
-    description: NotBlankStr
-    auto_approve: tuple[NotBlankStr, ...] = ()
-    human_approval: tuple[NotBlankStr, ...] = ()
-    security_agent: bool = True
+    level: AutonomyLevel = Field(description="Level of autonomy that the preset belongs to")
+    description: NotBlankStr = Field(description="Explanation of the preset for people")
+    auto_approve: tuple[NotBlankStr, ...] = Field(
+        default=(),
+        description="Actions that need no approval, such as ``vcs:push``, ``vcs`` or ``all``",
+    )
+    human_approval: tuple[NotBlankStr, ...] = Field(
+        default=(), description="Actions that a person must approve, written in the same way"
+    )
+    security_agent: bool = Field(
+        default=True, description="Whether a security agent checks the actions of other agents"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -83,11 +91,19 @@ def _presets() -> dict[str, AutonomyPreset]:
 
 
 class AutonomyConfig(Entity):
-    """``level`` is the name of one of the ``presets``; those built in are ``full``, ``semi``,
-    ``supervised`` and ``locked``."""
+    """Autonomy in a company, and what each level of it means.
 
-    level: AutonomyLevel = AutonomyLevel.SEMI
-    presets: dict[str, AutonomyPreset] = Field(default_factory=_presets)
+    The presets built in are ``full``, ``semi``, ``supervised`` and ``locked``.
+    """
+
+    level: AutonomyLevel = Field(
+        default=AutonomyLevel.SEMI,
+        description="Level of agents for which nothing else is set; must be a key of ``presets``",
+    )
+    presets: dict[str, AutonomyPreset] = Field(
+        default_factory=_presets,
+        description="Presets by the name of their level; those built in unless given",
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -98,7 +114,7 @@ class AutonomyConfig(Entity):
 
 def _final(action: TimeoutActionType) -> TimeoutActionType:
     if action is TimeoutActionType.ESCALATE:
-        raise ValueError("must not be escalate: there is nobody left to ask")
+        raise ValueError("must not be escalate: no step is left")
     return action
 
 
@@ -107,42 +123,72 @@ _Minutes = Annotated[float, Field(gt=0)]
 
 
 class WaitForeverConfig(Entity):
-    policy: Literal["wait"] = "wait"
+    """Policy for approvals that may wait without limit."""
+
+    policy: Literal["wait"] = Field(
+        default="wait", description="Tag of the policy among those of an approval timeout"
+    )
 
 
 class DenyOnTimeoutConfig(Entity):
-    policy: Literal["deny"] = "deny"
-    timeout_minutes: _Minutes = 240.0
+    """Policy for approvals that are denied when nobody answers in time."""
+
+    policy: Literal["deny"] = Field(
+        default="deny", description="Tag of the policy among those of an approval timeout"
+    )
+    timeout_minutes: _Minutes = Field(
+        default=240.0, description="Minutes until an unanswered approval is denied; above 0"
+    )
 
 
 class TierConfig(Entity):
-    """What happens to actions of one risk; ``actions``, if any, are the only ones meant."""
+    """Timeout of the actions of one level of risk."""
 
-    timeout_minutes: _Minutes
-    on_timeout: _FinalAction = TimeoutActionType.DENY
-    actions: tuple[NotBlankStr, ...] = ()
+    timeout_minutes: _Minutes = Field(description="Minutes to wait for an answer; above 0")
+    on_timeout: _FinalAction = Field(
+        default=TimeoutActionType.DENY,
+        description="What is done when the time is over; never ``escalate``",
+    )
+    actions: tuple[NotBlankStr, ...] = Field(
+        default=(),
+        description="Types of action that the timeout is for; empty for all of the level",
+    )
 
 
 class TieredTimeoutConfig(Entity):
-    """A timeout for each risk; one that is not named waits."""
+    """Policy with a timeout for each level of risk; other levels wait without limit."""
 
-    policy: Literal["tiered"] = "tiered"
-    tiers: dict[ApprovalRiskLevel, TierConfig] = Field(default_factory=dict)
+    policy: Literal["tiered"] = Field(
+        default="tiered", description="Tag of the policy among those of an approval timeout"
+    )
+    tiers: dict[ApprovalRiskLevel, TierConfig] = Field(
+        default_factory=dict,
+        description="Timeouts by level of risk; approvals of a level that is missing wait",
+    )
 
 
 class EscalationStep(Entity):
-    """Who is asked next, and for how long."""
+    """One role that is asked for an approval."""
 
-    role: NotBlankStr
-    timeout_minutes: _Minutes
+    role: NotBlankStr = Field(description="Name of the role that is asked")
+    timeout_minutes: _Minutes = Field(
+        description="Minutes to wait for the role's answer before the next step; above 0"
+    )
 
 
 class EscalationChainConfig(Entity):
-    """One role is asked after the other; then ``on_chain_exhausted``."""
+    """Policy that asks one role after the other."""
 
-    policy: Literal["escalation"] = "escalation"
-    chain: tuple[EscalationStep, ...] = Field(min_length=1)
-    on_chain_exhausted: _FinalAction = TimeoutActionType.DENY
+    policy: Literal["escalation"] = Field(
+        default="escalation", description="Tag of the policy among those of an approval timeout"
+    )
+    chain: tuple[EscalationStep, ...] = Field(
+        min_length=1, description="Steps in the order in which they are taken; at least one"
+    )
+    on_chain_exhausted: _FinalAction = Field(
+        default=TimeoutActionType.DENY,
+        description="What is done when the last step has had no answer; never ``escalate``",
+    )
 
 
 ApprovalTimeoutConfig = Annotated[

@@ -1,4 +1,4 @@
-"""The company: its departments, how work passes between them, and its defaults."""
+"""Companies: departments, handoffs between them, and defaults for agents."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ __all__ = [
 
 
 class CompanyType(StrEnum):
+    """Kind of company, which an application may offer as a template."""
+
     SOLO_FOUNDER = "solo_founder"
     STARTUP = "startup"
     DEV_SHOP = "dev_shop"
@@ -40,10 +42,12 @@ class CompanyType(StrEnum):
 
 
 class _Passage(Entity):
-    """From one department to another one, whatever the case of their names."""
+    """Connection from one department to another one, whatever the case of their names."""
 
-    from_department: NotBlankStr
-    to_department: NotBlankStr
+    from_department: NotBlankStr = Field(description="Name of the department where it begins")
+    to_department: NotBlankStr = Field(
+        description="Name of the department where it ends; another one"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -53,26 +57,40 @@ class _Passage(Entity):
 
 
 class WorkflowHandoff(_Passage):
-    """Work that passes to another department when ``trigger`` happens."""
+    """Handoff of work to another department."""
 
-    trigger: NotBlankStr
-    artifacts: tuple[NotBlankStr, ...] = ()
+    trigger: NotBlankStr = Field(
+        description="Event that causes the handoff, in the application's words"
+    )
+    artifacts: tuple[NotBlankStr, ...] = Field(
+        default=(), description="Names of the artifacts that are handed over"
+    )
 
 
 class EscalationPath(_Passage):
-    """Where a problem goes under a condition, by how many steps more urgent."""
+    """Escalation of a problem to another department."""
 
-    condition: NotBlankStr
-    priority_boost: Annotated[Count, Field(le=3)] = 1
+    condition: NotBlankStr = Field(
+        description="Condition under which a problem is passed on, in the application's words"
+    )
+    priority_boost: Annotated[Count, Field(le=3)] = Field(
+        default=1, description="Levels by which the problem's priority rises, 0 to 3"
+    )
 
 
 class HRRegistry(Entity):
-    """``active_agents`` are named once, whatever the case of their names; a role may be
-    available, and wanted, several times."""
+    """Names of agents employed and of roles to fill."""
 
-    active_agents: tuple[NotBlankStr, ...] = ()
-    available_roles: tuple[NotBlankStr, ...] = ()
-    hiring_queue: tuple[NotBlankStr, ...] = ()
+    active_agents: tuple[NotBlankStr, ...] = Field(
+        default=(), description="Names of the agents employed; each once, whatever the case"
+    )
+    available_roles: tuple[NotBlankStr, ...] = Field(
+        default=(), description="Names of roles that can be filled; a role may occur several times"
+    )
+    hiring_queue: tuple[NotBlankStr, ...] = Field(
+        default=(),
+        description="Names of roles to hire for, in order; a role may occur several times",
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -81,25 +99,56 @@ class HRRegistry(Entity):
 
 
 class CompanyConfig(Entity):
-    autonomy: AutonomyConfig = Field(default_factory=AutonomyConfig)
-    approval_timeout: ApprovalTimeoutConfig = Field(default_factory=WaitForeverConfig)
-    budget_monthly: Amount = 100.0
-    communication_pattern: NotBlankStr = "hybrid"
-    tool_access_default: tuple[NotBlankStr, ...] = ()
+    """Defaults that apply in a company where nothing closer sets another value."""
+
+    autonomy: AutonomyConfig = Field(
+        default_factory=AutonomyConfig,
+        description="Autonomy of agents, with the presets of all levels",
+    )
+    approval_timeout: ApprovalTimeoutConfig = Field(
+        default_factory=WaitForeverConfig,
+        description="Policy for approvals that are not answered; waits without limit by default",
+    )
+    budget_monthly: Amount = Field(
+        default=100.0, description="Budget of one month, 0 or more; carries no currency of its own"
+    )
+    communication_pattern: NotBlankStr = Field(
+        default="hybrid",
+        description="Name of the pattern in which agents communicate, such as ``hybrid``",
+    )
+    tool_access_default: tuple[NotBlankStr, ...] = Field(
+        default=(), description="Names of the tools that agents may use by default"
+    )
 
 
 class Company(Entity):
-    """Departments differ in name, whatever the case and the space around it, and share out 100
-    percent at most. Work and problems pass between departments of the company only."""
+    """A company and its organisation.
 
-    id: UUID = Field(default_factory=uuid4)
-    name: NotBlankStr
-    type: CompanyType = CompanyType.CUSTOM
-    departments: tuple[Department, ...] = ()
-    config: CompanyConfig = Field(default_factory=CompanyConfig)
-    hr_registry: HRRegistry = Field(default_factory=HRRegistry)
-    workflow_handoffs: tuple[WorkflowHandoff, ...] = ()
-    escalation_paths: tuple[EscalationPath, ...] = ()
+    Departments differ in name, whatever the case and the space around it, and have 100 percent of
+    the budget at most. Handoffs and escalations connect departments of the company only.
+    """
+
+    id: UUID = Field(default_factory=uuid4, description="Id of the company; random unless given")
+    name: NotBlankStr = Field(description="Name of the company")
+    type: CompanyType = Field(
+        default=CompanyType.CUSTOM,
+        description="Kind of company; ``custom`` if none of the others fits",
+    )
+    departments: tuple[Department, ...] = Field(
+        default=(), description="Departments, which have different names"
+    )
+    config: CompanyConfig = Field(
+        default_factory=CompanyConfig, description="Defaults for the departments and agents"
+    )
+    hr_registry: HRRegistry = Field(
+        default_factory=HRRegistry, description="Agents employed, and roles to fill"
+    )
+    workflow_handoffs: tuple[WorkflowHandoff, ...] = Field(
+        default=(), description="Handoffs of work between the departments"
+    )
+    escalation_paths: tuple[EscalationPath, ...] = Field(
+        default=(), description="Escalations of problems between the departments"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:

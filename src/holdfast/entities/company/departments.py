@@ -1,4 +1,4 @@
-"""A department: its teams, who reports to whom, and its policies."""
+"""Departments: teams, reporting lines and policies."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ __all__ = [
 
 
 class Team(Entity):
-    """``members`` are named once, whatever the case of their names."""
+    """A team of a department."""
 
-    name: NotBlankStr
-    lead: NotBlankStr
-    members: tuple[NotBlankStr, ...] = ()
+    name: NotBlankStr = Field(description="Name of the team, unique within its department")
+    lead: NotBlankStr = Field(
+        description="Name of the agent that leads the team; need not be a member"
+    )
+    members: tuple[NotBlankStr, ...] = Field(
+        default=(), description="Names of the agents in the team; each once, whatever the case"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -38,12 +42,20 @@ def _key(id_: str | None, name: str) -> tuple[str, str]:
 
 
 class ReportingLine(Entity):
-    """Who reports to whom: to somebody else, as far as both are told apart the same way."""
+    """Relation of an agent to its supervisor, which is another agent.
 
-    subordinate: NotBlankStr
-    supervisor: NotBlankStr
-    subordinate_id: NotBlankStr | None = None
-    supervisor_id: NotBlankStr | None = None
+    The two are compared by id if both have one, by name if neither has.
+    """
+
+    subordinate: NotBlankStr = Field(description="Name of the agent that reports")
+    supervisor: NotBlankStr = Field(description="Name of the agent that is reported to")
+    subordinate_id: NotBlankStr | None = Field(
+        default=None, description="Id of the agent that reports; None if only the name is known"
+    )
+    supervisor_id: NotBlankStr | None = Field(
+        default=None,
+        description="Id of the agent that is reported to; None if only the name is known",
+    )
 
     @computed_field(repr=False)  # type: ignore[prop-decorator]
     @property
@@ -60,22 +72,33 @@ class ReportingLine(Entity):
     @model_validator(mode="after")
     def _rules(self) -> Self:
         if self.subordinate_key == self.supervisor_key:
-            raise ValueError("nobody reports to himself")
+            raise ValueError("supervisor must differ from subordinate")
         return self
 
 
 class ReviewRequirements(Entity):
-    min_reviewers: Count = 1
-    required_reviewer_roles: tuple[NotBlankStr, ...] = ()
-    self_review_allowed: bool = False
+    """Requirements that a review must meet."""
+
+    min_reviewers: Count = Field(default=1, description="Number of reviewers needed; 0 for none")
+    required_reviewer_roles: tuple[NotBlankStr, ...] = Field(
+        default=(), description="Names of the roles that must be among the reviewers"
+    )
+    self_review_allowed: bool = Field(
+        default=False, description="Whether an agent may review its own work"
+    )
 
 
 class ApprovalChain(Entity):
-    """Who approves a type of action; ``min_approvals`` of 0 are those of all of them."""
+    """Approvers of one type of action."""
 
-    action_type: NotBlankStr
-    approvers: tuple[NotBlankStr, ...] = Field(min_length=1)
-    min_approvals: Count = 0
+    action_type: NotBlankStr = Field(description="Type of action that needs the approval")
+    approvers: tuple[NotBlankStr, ...] = Field(
+        min_length=1,
+        description="Names of the approvers, at least one; each once, whatever the case",
+    )
+    min_approvals: Count = Field(
+        default=0, description="Number of approvals needed; 0 for those of all approvers"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -86,10 +109,14 @@ class ApprovalChain(Entity):
 
 
 class DepartmentPolicies(Entity):
-    """A type of action has one chain."""
+    """Policies for reviews and approvals in a department."""
 
-    review_requirements: ReviewRequirements = Field(default_factory=ReviewRequirements)
-    approval_chains: tuple[ApprovalChain, ...] = ()
+    review_requirements: ReviewRequirements = Field(
+        default_factory=ReviewRequirements, description="Requirements of every review"
+    )
+    approval_chains: tuple[ApprovalChain, ...] = Field(
+        default=(), description="Approvers by type of action; at most one chain per type"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -99,19 +126,38 @@ class DepartmentPolicies(Entity):
 
 
 class Department(JsonHolder):
-    """``budget_percent`` is its part of the company's budget. Who has a ``head_id`` has a
-    ``head``; teams differ in name, whatever the case; nobody reports twice. An ``autonomy_level``
-    of ``None`` is the company's."""
+    """A department of a company.
 
-    name: NotBlankStr
-    head: NotBlankStr | None = None
-    head_id: NotBlankStr | None = None
-    budget_percent: Annotated[float, Field(ge=0, le=100)] = 0.0
-    teams: tuple[Team, ...] = ()
-    reporting_lines: tuple[ReportingLine, ...] = ()
-    autonomy_level: AutonomyLevel | None = None
-    policies: DepartmentPolicies = Field(default_factory=DepartmentPolicies)
-    ceremony_policy: JsonObject | None = None
+    A ``head_id`` needs a ``head``. Teams differ in name, whatever the case, and an agent reports
+    in one line only.
+    """
+
+    name: NotBlankStr = Field(description="Name of the department, unique within its company")
+    head: NotBlankStr | None = Field(
+        default=None, description="Name of the agent that heads the department; None if vacant"
+    )
+    head_id: NotBlankStr | None = Field(
+        default=None,
+        description="Id of the agent that heads the department; None if only the name is known",
+    )
+    budget_percent: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=0.0, description="Percentage of the company's budget, 0 to 100"
+    )
+    teams: tuple[Team, ...] = Field(default=(), description="Teams, which have different names")
+    reporting_lines: tuple[ReportingLine, ...] = Field(
+        default=(), description="Relations to supervisors; at most one per subordinate"
+    )
+    autonomy_level: AutonomyLevel | None = Field(
+        default=None,
+        description="Autonomy of the department's agents; None for that of the company",
+    )
+    policies: DepartmentPolicies = Field(
+        default_factory=DepartmentPolicies, description="Policies for reviews and approvals"
+    )
+    ceremony_policy: JsonObject | None = Field(
+        default=None,
+        description="Policy of ceremonies as a JSON object, kept as given; None if there is none",
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
