@@ -1,4 +1,4 @@
-"""The ranks of agents, and the degrees of their autonomy."""
+"""Ranks of agents, and degrees of their autonomy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["AutonomyLevel", "SeniorityLevel"]
 
 
 class SeniorityLevel(StrEnum):
-    """From the lowest to the highest."""
+    """Rank of an agent, from the lowest to the highest."""
 
     JUNIOR = "junior"
     MID = "mid"
@@ -21,7 +21,7 @@ class SeniorityLevel(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for the lowest. The members themselves compare as the texts they are."""
+        """Position of the rank, from 0 for the lowest; the members themselves compare as text."""
         return _RANKS[self]
 
 
@@ -29,7 +29,7 @@ _RANKS = {level: rank for rank, level in enumerate(SeniorityLevel)}
 
 
 class AutonomyLevel(StrEnum):
-    """From the most freedom to the least."""
+    """How freely an agent acts, from the most freedom to the least."""
 
     FULL = "full"
     SEMI = "semi"

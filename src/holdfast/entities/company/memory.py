@@ -1,4 +1,4 @@
-"""What an agent remembers, and for how long."""
+"""How long the memories of an agent are kept."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ __all__ = [
 
 
 class MemoryCategory(StrEnum):
+    """Kind of content of a memory."""
+
     WORKING = "working"
     EPISODIC = "episodic"
     SEMANTIC = "semantic"
@@ -27,7 +29,7 @@ class MemoryCategory(StrEnum):
 
 
 class MemoryLevel(StrEnum):
-    """From what outlives everything to what is not kept at all."""
+    """Lifetime of memories, from the longest to none at all."""
 
     PERSISTENT = "persistent"
     PROJECT = "project"
@@ -36,6 +38,8 @@ class MemoryLevel(StrEnum):
 
 
 class ConsolidationInterval(StrEnum):
+    """How often memories are consolidated."""
+
     HOURLY = "hourly"
     DAILY = "daily"
     WEEKLY = "weekly"
@@ -46,21 +50,24 @@ _Days = Annotated[Count, Field(ge=1)]
 
 
 class AgentRetentionRule(Entity):
-    """How long one category of memories is kept."""
+    """Retention of one category of memories."""
 
-    category: MemoryCategory
-    retention_days: _Days
+    category: MemoryCategory = Field(description="Category that the rule is for")
+    retention_days: _Days = Field(
+        description="Days that memories of the category are kept; at least 1"
+    )
 
 
 class MemoryConfig(Entity):
-    """``retention_days`` of ``None`` are no limit; a category is overridden once.
+    """Lifetime and retention of an agent's memories; type ``none`` allows no retention."""
 
-    Who remembers nothing (``none``) has neither days nor overrides.
-    """
-
-    type: MemoryLevel = MemoryLevel.SESSION
-    retention_days: _Days | None = None
-    retention_overrides: tuple[AgentRetentionRule, ...] = ()
+    type: MemoryLevel = Field(default=MemoryLevel.SESSION, description="Lifetime of the memories")
+    retention_days: _Days | None = Field(
+        default=None, description="Days that memories are kept, at least 1; None for no limit"
+    )
+    retention_overrides: tuple[AgentRetentionRule, ...] = Field(
+        default=(), description="Exceptions for single categories; at most one per category"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:

@@ -1,4 +1,4 @@
-"""How an agent comes across."""
+"""Personality of an agent."""
 
 from __future__ import annotations
 
@@ -21,18 +21,24 @@ __all__ = [
 
 
 class RiskTolerance(StrEnum):
+    """Willingness to take risks."""
+
     LOW = "low"
     MEDIUM = "medium"
     HIGH = "high"
 
 
 class CreativityLevel(StrEnum):
+    """Inclination to try what is new."""
+
     LOW = "low"
     MEDIUM = "medium"
     HIGH = "high"
 
 
 class DecisionMakingStyle(StrEnum):
+    """Way in which decisions are made."""
+
     ANALYTICAL = "analytical"
     INTUITIVE = "intuitive"
     CONSULTATIVE = "consultative"
@@ -40,18 +46,24 @@ class DecisionMakingStyle(StrEnum):
 
 
 class CollaborationPreference(StrEnum):
+    """Preferred number of agents at one task."""
+
     INDEPENDENT = "independent"
     PAIR = "pair"
     TEAM = "team"
 
 
 class CommunicationVerbosity(StrEnum):
+    """Length of what is written."""
+
     TERSE = "terse"
     BALANCED = "balanced"
     VERBOSE = "verbose"
 
 
 class ConflictApproach(StrEnum):
+    """Way of dealing with conflicts."""
+
     AVOID = "avoid"
     ACCOMMODATE = "accommodate"
     COMPETE = "compete"
@@ -60,19 +72,44 @@ class ConflictApproach(StrEnum):
 
 
 class PersonalityConfig(Entity):
-    """Traits in words, and as shares of 1 from the least to the most."""
+    """Traits of an agent, in words and as numbers from 0 (least) to 1 (most)."""
 
-    traits: tuple[NotBlankStr, ...] = ()
-    communication_style: Annotated[NotBlankStr, Field(max_length=100)] = "neutral"
-    risk_tolerance: RiskTolerance = RiskTolerance.MEDIUM
-    creativity: CreativityLevel = CreativityLevel.MEDIUM
-    description: Annotated[str, Field(max_length=500)] = ""
-    openness: Share = 0.5
-    conscientiousness: Share = 0.5
-    extraversion: Share = 0.5
-    agreeableness: Share = 0.5
-    stress_response: Share = 0.5
-    decision_making: DecisionMakingStyle = DecisionMakingStyle.CONSULTATIVE
-    collaboration: CollaborationPreference = CollaborationPreference.TEAM
-    verbosity: CommunicationVerbosity = CommunicationVerbosity.BALANCED
-    conflict_approach: ConflictApproach = ConflictApproach.COLLABORATE
+    traits: tuple[NotBlankStr, ...] = Field(
+        default=(), description="Words for the character, such as ``curious``"
+    )
+    communication_style: Annotated[NotBlankStr, Field(max_length=100)] = Field(
+        default="neutral", description="Tone of what the agent writes, at most 100 characters"
+    )
+    risk_tolerance: RiskTolerance = Field(
+        default=RiskTolerance.MEDIUM, description="Willingness to take risks"
+    )
+    creativity: CreativityLevel = Field(
+        default=CreativityLevel.MEDIUM, description="Inclination to try what is new"
+    )
+    description: Annotated[str, Field(max_length=500)] = Field(
+        default="", description="Description of the character, at most 500 characters; may be empty"
+    )
+    openness: Share = Field(default=0.5, description="Openness to new ideas, 0 to 1")
+    conscientiousness: Share = Field(
+        default=0.5, description="Thoroughness and reliability, 0 to 1"
+    )
+    extraversion: Share = Field(
+        default=0.5, description="Inclination to seek exchange with others, 0 to 1"
+    )
+    agreeableness: Share = Field(default=0.5, description="Readiness to accommodate others, 0 to 1")
+    stress_response: Share = Field(
+        default=0.5,
+        description="Response to stress, 0 to 1; the application decides which end is calm",
+    )
+    decision_making: DecisionMakingStyle = Field(
+        default=DecisionMakingStyle.CONSULTATIVE, description="Way in which decisions are made"
+    )
+    collaboration: CollaborationPreference = Field(
+        default=CollaborationPreference.TEAM, description="Preferred number of agents at one task"
+    )
+    verbosity: CommunicationVerbosity = Field(
+        default=CommunicationVerbosity.BALANCED, description="Length of what is written"
+    )
+    conflict_approach: ConflictApproach = Field(
+        default=ConflictApproach.COLLABORATE, description="Way of dealing with conflicts"
+    )
