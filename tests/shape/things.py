@@ -19,7 +19,7 @@ from holdfast.repositories.shapes import Records
 
 
 def modules(package: ModuleType) -> list[ModuleType]:
-    found = pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+    found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     return [import_module(module.name) for module in found]
 
 
