@@ -171,7 +171,8 @@ RULES: list[tuple[str, Fields, Fields, str]] = [
      "one pillar at least"),
     # companies
     ("Team", {"members": ["ada", "bob"]}, {"members": ["Canary", "canary "]}, "members must not"),
-    ("ReportingLine", line("x", "x", subordinate_id="1"), line("Canary", " canary"), "supervisor must differ"),
+    ("ReportingLine", line("x", "x", subordinate_id="1"), line("Canary", " canary"),
+     "supervisor must differ"),
     ("ReportingLine", line("x", "x", subordinate_id="1", supervisor_id="2"),
      line("a", "b", subordinate_id="Canary", supervisor_id="canary"), "supervisor must differ"),
     ("ApprovalChain", {"approvers": ["ada"], "min_approvals": 1}, {"min_approvals": 3},
