@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from holdfast import CostRecord, Message, PersistenceBackend, Task
-from holdfast.engines.base import Statement
 from holdfast.repositories import claims, money, talk
+from holdfast.storage.session import Statement
 
 __all__ = ["KNOWN", "Workload", "prepare", "workloads"]
 

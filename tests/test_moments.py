@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from holdfast import moments
-from holdfast.moments import next_moment, time_ordered_id
+from holdfast.storage import moments
+from holdfast.storage.moments import next_moment, time_ordered_id
 
 HOUR = 3_600 * 10**9
 

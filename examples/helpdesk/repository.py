@@ -8,7 +8,7 @@ from sqlalchemy import literal_column
 
 from helpdesk.entities import Ticket, TicketStatus
 from helpdesk.schema import tickets
-from holdfast.extending import EntityListing, Keyed, Repository, checks, transition
+from holdfast.extending import EntityListing, Keyed, Repository, transition, validation
 
 __all__ = ["Tickets"]
 
@@ -56,8 +56,12 @@ class Tickets(Repository):
         """The oldest first."""
         name = _LIST.name
         filters = {
-            "status": checks.optional(checks.choice, status, TicketStatus, f"{name}: status"),
-            "requester_id": checks.optional(checks.text, requester_id, f"{name}: requester_id"),
+            "status": validation.optional(
+                validation.choice, status, TicketStatus, f"{name}: status"
+            ),
+            "requester_id": validation.optional(
+                validation.text, requester_id, f"{name}: requester_id"
+            ),
         }
         return await _LIST.fetch(self, filters, limit=limit, after=after)
 
@@ -65,8 +69,8 @@ class Tickets(Repository):
         """Solve an open ticket: of several callers at once, one (True)."""
         arguments = (
             self._tenant,
-            checks.not_blank(ticket_id, f"{_SOLVE.name}: ticket_id"),
+            validation.not_blank(ticket_id, f"{_SOLVE.name}: ticket_id"),
             TicketStatus.SOLVED.value,
-            checks.not_blank(solution, f"{_SOLVE.name}: solution"),
+            validation.not_blank(solution, f"{_SOLVE.name}: solution"),
         )
         return await self._session.execute(_SOLVE, arguments) > 0

@@ -14,8 +14,8 @@ from holdfast.config import SQLiteConfig as SQLiteConfig
 from holdfast.entities import *
 from holdfast.errors import *
 from holdfast.memory import *
-from holdfast.reading import MalformedRow as MalformedRow
 from holdfast.repositories import *
+from holdfast.storage.reading import MalformedRow as MalformedRow
 
 __version__ = _version("holdfast")
 

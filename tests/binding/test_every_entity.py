@@ -11,9 +11,9 @@ import pytest_asyncio
 from pydantic import BaseModel, create_model
 
 from holdfast import InvalidArgumentError, PersistenceBackend, create_backend
-from holdfast.binding import Models
-from holdfast.mapping import MAPPERS, STORED
 from holdfast.schema import metadata
+from holdfast.storage.binding import Models
+from holdfast.storage.mapping import MAPPERS, STORED
 from holdfast.testing import samples
 from holdfast.testing.catalogue import SUBJECTS
 from holdfast.testing.databases import connected

@@ -32,10 +32,10 @@ from pydantic import (
 )
 
 from holdfast import DataPart, DecisionRecord, InvalidArgumentError, Message, Task
-from holdfast.allowance import Allowance, TooMuchError
-from holdfast.binding import Models
-from holdfast.mapping import MAPPERS, Mapper
+from holdfast.storage.binding import Models
+from holdfast.storage.mapping import MAPPERS, Mapper
 from holdfast.testing import samples
+from holdfast.validation.allowance import Allowance, TooMuchError
 
 from .test_own_classes import Item, opened
 

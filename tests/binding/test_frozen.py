@@ -42,9 +42,9 @@ from holdfast import (
     VersionSnapshot,
     create_backend,
 )
-from holdfast.binding import Models
-from holdfast.mapping import MAPPERS
 from holdfast.memory import create_org_memory
+from holdfast.storage.binding import Models
+from holdfast.storage.mapping import MAPPERS
 from holdfast.testing import samples
 
 from .test_own_classes import Item, opened

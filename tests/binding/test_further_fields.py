@@ -40,9 +40,9 @@ from holdfast.extending import (
     new_metadata,
     store_table,
 )
-from holdfast.mapping import MAPPERS, Mapper
 from holdfast.memory import OrgMemoryWriteError, create_org_memory
 from holdfast.schema import metadata
+from holdfast.storage.mapping import MAPPERS, Mapper
 from holdfast.testing import samples
 from holdfast.testing.catalogue import SUBJECTS
 from holdfast.testing.databases import connected

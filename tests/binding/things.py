@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, SecretStr, create_model
 
-from holdfast.mapping import MAPPERS, STORED
+from holdfast.storage.mapping import MAPPERS, STORED
 from holdfast.testing import samples
 
 __all__ = ["ENTITIES", "FREE", "OWN", "free", "freed", "is_open", "make"]

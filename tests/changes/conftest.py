@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast import Change, PersistenceBackend, Watch
-from holdfast.engines.base import Engine
+from holdfast.engines.protocol import Engine
 
 NOW = "2026-01-31T09:00:00+00:00"
 

@@ -16,8 +16,8 @@ from holdfast import (
     Watch,
     create_backend,
 )
-from holdfast.engines.base import Engine
 from holdfast.engines.postgres.follow import Follower
+from holdfast.engines.protocol import Engine
 from holdfast.testing import PostgresCluster
 from holdfast.testing.databases import connected
 

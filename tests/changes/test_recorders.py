@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import Connection
 
 from holdfast import ChangesLostError, MigrationError, PersistenceBackend, create_backend
+from holdfast.changes.recorders import is_recorder
 from holdfast.schema import metadata
-from holdfast.schema.recorders import is_recorder
-from holdfast.schema.triggers import existing
+from holdfast.storage.triggers import existing
 from holdfast.testing.databases import connected
 
 from ..conformance.test_claims import done
@@ -130,7 +130,7 @@ async def test_migrating_and_downgrading(backend: PersistenceBackend) -> None:
 
 async def test_a_rebuilt_table_stays_recorded(backend: PersistenceBackend) -> None:
     """As Alembic changes a table on SQLite; on PostgreSQL it only renames."""
-    from holdfast.schema.recorders import kept
+    from holdfast.changes.recorders import kept
 
     await backend.record_changes(backend.settings)
 

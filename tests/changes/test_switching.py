@@ -18,10 +18,10 @@ from holdfast import (
     QueryTimeoutError,
     create_backend,
 )
-from holdfast.repositories.base import Repository
-from holdfast.schema import recorders
-from holdfast.schema.meta import column, new_metadata, store_table
-from holdfast.schema.types import STRING, Timestamp
+from holdfast.changes import recorders
+from holdfast.storage.repository import Repository
+from holdfast.storage.tables import column, new_metadata, store_table
+from holdfast.storage.types import STRING, Timestamp
 from holdfast.testing.databases import connected
 from holdfast.testing.suite.base import apart
 

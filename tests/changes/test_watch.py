@@ -20,10 +20,11 @@ from holdfast import (
     User,
     create_backend,
 )
-from holdfast.engines.base import CHUNK
-from holdfast.repositories.base import Repository, insert
-from holdfast.schema.meta import column, new_metadata, store_table
-from holdfast.schema.types import INTEGER, STRING, Timestamp
+from holdfast.storage.repository import Repository
+from holdfast.storage.session import CHUNK
+from holdfast.storage.statements import insert
+from holdfast.storage.tables import column, new_metadata, store_table
+from holdfast.storage.types import INTEGER, STRING, Timestamp
 from holdfast.testing.databases import connected
 from holdfast.testing.suite.base import apart
 

@@ -78,7 +78,7 @@ def test_every_repository_is_in_the_catalogue() -> None:
 
 
 def test_every_table_belongs_to_a_repository() -> None:
-    from holdfast.repositories.base import Repository
+    from holdfast.storage.repository import Repository
 
     # Other tests make some of their own.
     kinds = [k for k in _subclasses(Repository) if k.__module__.startswith("holdfast.")]

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from holdfast import Heartbeat, MalformedRow, MalformedRowError, Message, PersistenceBackend
-from holdfast.engines.base import CHUNK
+from holdfast.storage.session import CHUNK
 from holdfast.testing.samples import required
 
 from ..binding.test_own_classes import opened

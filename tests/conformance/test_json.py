@@ -23,9 +23,9 @@ from holdfast import (
     Task,
     WorkflowDefinition,
 )
-from holdfast.jsontext import DEEPEST
 from holdfast.testing import samples
 from holdfast.testing.suite.base import fresh
+from holdfast.validation.jsontext import DEEPEST
 
 from .test_bad_input import deep, run_sql, with_data
 

@@ -19,7 +19,7 @@ from holdfast.engines.compiler import Compiler
 from holdfast.engines.widths import ENTRY, LONGEST, LONGEST_TENANT, entry_bytes, limits
 from holdfast.extending import STRING, column, index, new_metadata, store_table, unique
 from holdfast.schema import metadata
-from holdfast.schema.meta import source
+from holdfast.storage.tables import source
 from holdfast.testing.suite.widths import wide
 
 from ..shape import things

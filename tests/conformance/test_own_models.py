@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from holdfast.backend import PersistenceBackend
-from holdfast.mapping import MAPPERS
+from holdfast.storage.mapping import MAPPERS
 from holdfast.testing import samples
 from holdfast.testing.catalogue import SUBJECTS
 from holdfast.testing.databases import MakeBackend

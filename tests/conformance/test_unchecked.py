@@ -24,7 +24,7 @@ from holdfast import (
     VersionSnapshot,
 )
 from holdfast.schema import metadata
-from holdfast.schema.types import REAL
+from holdfast.storage.types import REAL
 from holdfast.testing.catalogue import SUBJECTS
 from holdfast.testing.samples import required
 from holdfast.testing.suite.base import fresh

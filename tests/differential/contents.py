@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from holdfast.repositories.base import Repository
-from holdfast.repositories.paging import Listing
 from holdfast.schema.knowledge import org_facts_operation_log
 from holdfast.schema.workflows import workflow_execution_tasks
+from holdfast.storage.listing import Listing
+from holdfast.storage.repository import Repository
 
 from .steps import Offer
 from .views import View

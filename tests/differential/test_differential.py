@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from holdfast import DuplicateRecordError, User, WorkflowDefinition, create_backend
-from holdfast.mapping import MAPPERS
 from holdfast.repositories import Repositories
+from holdfast.storage.mapping import MAPPERS
 from holdfast.testing.samples import full
 
 from ..faults.scorecard import sized

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from holdfast.engines.base import Statement
 from holdfast.engines.batching import Batcher, Request
 from holdfast.errors import (
     OutcomeUnknownError,
@@ -20,6 +19,7 @@ from holdfast.errors import (
     QueryError,
 )
 from holdfast.schema.settings import settings
+from holdfast.storage.session import Statement
 
 A = Statement("a.save", None, (), settings)
 B = Statement("b.save", None, (), settings)

@@ -16,8 +16,8 @@ from holdfast import (
     create_backend,
 )
 from holdfast.config import PersistenceConfig
-from holdfast.engines.base import Statement
 from holdfast.engines.postgres.connection import Known, PooledConnection, open_connection
+from holdfast.storage.session import Statement
 from holdfast.testing.databases import run_sql
 from holdfast.testing.pgbouncer import PgBouncer
 

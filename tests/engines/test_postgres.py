@@ -31,13 +31,13 @@ from holdfast import (
     create_backend,
 )
 from holdfast.config import PersistenceConfig
-from holdfast.engines.base import CHUNK, Statement
 from holdfast.engines.postgres.attempt import _tls
 from holdfast.engines.postgres.engine import PostgresEngine
 from holdfast.engines.repeating import ATTEMPTS
 from holdfast.engines.transactions import Kind
 from holdfast.repositories.claims import TASKS
 from holdfast.schema.work import projects, tasks
+from holdfast.storage.session import CHUNK, Statement
 
 from ..conformance.samples import full
 from ..conformance.test_work import task

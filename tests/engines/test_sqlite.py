@@ -27,8 +27,8 @@ from holdfast import (
     SQLitePersistenceBackend,
     create_backend,
 )
-from holdfast.engines.base import CHUNK
 from holdfast.engines.sqlite.engine import SQLiteEngine
+from holdfast.storage.session import CHUNK
 from holdfast.testing.suite.base import apart
 
 from ..conformance.test_work import task

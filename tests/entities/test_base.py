@@ -16,7 +16,6 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from holdfast import AcceptanceCriterion, DataPart, NotBlankStr, TaskType
-from holdfast.allowance import Allowance, TooMuchError
 from holdfast.entities.base import (
     Deadline,
     frozen,
@@ -27,6 +26,7 @@ from holdfast.entities.base import (
     thawed,
     utc_now,
 )
+from holdfast.validation.allowance import Allowance, TooMuchError
 
 from .samples import make
 

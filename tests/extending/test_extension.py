@@ -37,7 +37,7 @@ from holdfast.extending import (
     new_metadata,
     store_table,
 )
-from holdfast.schema.meta import referring
+from holdfast.storage.tables import referring
 from holdfast.testing import samples
 from holdfast.testing.suite.base import apart
 

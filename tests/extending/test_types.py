@@ -16,7 +16,6 @@ from sqlalchemy.types import TypeEngine
 
 from holdfast import InvalidArgumentError, create_backend
 from holdfast.backend.core import Backend
-from holdfast.engines.base import Statement
 from holdfast.extending import (
     FLAG,
     INTEGER,
@@ -34,7 +33,8 @@ from holdfast.extending import (
     store_table,
     where_equal,
 )
-from holdfast.schema.types import is_storable
+from holdfast.storage.session import Statement
+from holdfast.storage.types import is_storable
 from holdfast.testing.databases import connected
 
 from .things import make, notes_table, written

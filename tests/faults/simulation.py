@@ -26,8 +26,8 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from holdfast.engines.compiler import Compiler
 from holdfast.engines.postgres.namespace import LOOK
 from holdfast.errors import PersistenceConnectionError
-from holdfast.repositories.base import insert, select_by, upsert
-from holdfast.schema.meta import new_metadata
+from holdfast.storage.statements import insert, select_by, upsert
+from holdfast.storage.tables import new_metadata
 
 __all__ = ["COMPILER", "GET", "INSERT", "UPSERT", "SeededLoop", "Server"]
 

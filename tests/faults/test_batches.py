@@ -14,8 +14,8 @@ from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, Table, Text
 from sqlalchemy.dialects.postgresql import insert
 
 from holdfast import ConstraintViolationError, PersistenceBackend, Project
-from holdfast.engines.base import Statement
 from holdfast.repositories import work
+from holdfast.storage.session import Statement
 
 from ..conformance.test_bad_input import run_sql
 from ..conformance.test_records import user

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import text
 
 from holdfast import PersistenceBackend, PersistenceError, create_backend
-from holdfast.engines.base import Statement
 from holdfast.schema.work import tasks
+from holdfast.storage.session import Statement
 from holdfast.testing.catalogue import SUBJECTS
 from holdfast.testing.databases import connected
 from holdfast.testing.subjects import Subject, plain

@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy.dialects import postgresql
 
 from holdfast import OutcomeUnknownError, PersistenceBackend, PersistenceError, create_backend
-from holdfast.engines.base import Isolation, Session, Statement
-from holdfast.repositories.base import select_by, upsert
-from holdfast.schema.meta import column, new_metadata, store_table
-from holdfast.schema.types import STRING
+from holdfast.storage.session import Isolation, Session, Statement
+from holdfast.storage.statements import select_by, upsert
+from holdfast.storage.tables import column, new_metadata, store_table
+from holdfast.storage.types import STRING
 from holdfast.testing import PostgresCluster, databases
 from holdfast.testing.databases import connected
 

@@ -37,11 +37,12 @@ from holdfast import (
     TenantIsolationError,
     create_backend,
 )
-from holdfast.engines.base import Engine, Statement
+from holdfast.engines.protocol import Engine
 from holdfast.engines.transactions import Kind
 from holdfast.schema import metadata
 from holdfast.schema.policies import SAME_TENANT
 from holdfast.schema.work import tasks
+from holdfast.storage.session import Statement
 from holdfast.testing.catalogue import SUBJECTS
 from holdfast.testing.databases import PostgresDatabases, at, run_sql
 from holdfast.testing.subjects import Subject

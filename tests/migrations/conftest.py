@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 from holdfast import PersistenceBackend, create_backend
-from holdfast.engines.base import Engine
+from holdfast.engines.protocol import Engine
 from holdfast.migrations import HOLDFAST
 
 

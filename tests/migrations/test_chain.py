@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection
 
 from holdfast import PersistenceBackend, PersistenceConnectionError, create_backend, migrations
-from holdfast.engines.base import EXCLUSIVE_SECONDS, Engine
+from holdfast.engines.protocol import EXCLUSIVE_SECONDS, Engine
 from holdfast.schema import metadata, policies
 from holdfast.testing.databases import SQLiteFiles, connected
 

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import select
 
 from holdfast import LockoutConfig, PersistenceBackend, Session
-from holdfast.engines.base import Statement
-from holdfast.repositories.base import where_equal
 from holdfast.schema import metadata
+from holdfast.storage.session import Statement
+from holdfast.storage.statements import where_equal
 from holdfast.testing.catalogue import SUBJECTS
 
 from ..conformance.samples import LATER, WHEN

@@ -21,13 +21,14 @@ from holdfast import (
     SsrfViolation,
     create_backend,
 )
-from holdfast.engines.base import Engine, Statement
 from holdfast.engines.compiler import Compiler
+from holdfast.engines.protocol import Engine
 from holdfast.operations import RetentionPolicy, parse_age
 from holdfast.operations.ranges import BATCH, old_rows
-from holdfast.repositories.base import parameter
 from holdfast.schema import metadata
-from holdfast.schema.retention import retention_of
+from holdfast.storage.retention import retention_of
+from holdfast.storage.session import Statement
+from holdfast.storage.statements import parameter
 from holdfast.testing import samples
 from holdfast.testing.databases import connected
 

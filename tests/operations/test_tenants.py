@@ -23,7 +23,7 @@ from holdfast import (
     User,
     create_backend,
 )
-from holdfast.engines.base import Engine
+from holdfast.engines.protocol import Engine
 from holdfast.operations import portable, read_export
 from holdfast.operations.portable import Writer
 from holdfast.schema import metadata

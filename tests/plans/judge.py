@@ -22,8 +22,8 @@ from sqlalchemy import BindParameter, Case, ClauseElement, Column, Select, Table
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression
 
-from holdfast.engines.base import Statement
 from holdfast.schema import metadata
+from holdfast.storage.session import Statement
 
 from .population import CHOICES, LARGE, OF_LARGE
 

@@ -26,10 +26,10 @@ from sqlalchemy.dialects.postgresql import asyncpg as postgres
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.types import TypeEngine
 
-from holdfast.engines.base import Statement
 from holdfast.engines.compiler import Compiler
 from holdfast.schema import metadata
-from holdfast.schema.types import JsonText, Timestamp
+from holdfast.storage.session import Statement
+from holdfast.storage.types import JsonText, Timestamp
 
 from .judge import ABOVE, BELOW, INDEXED, MANY, PARTIAL, Condition, Judge, conditions
 from .population import LARGE, OF_LARGE, SMALL, fill_postgres, fill_sqlite

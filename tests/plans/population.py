@@ -33,7 +33,7 @@ from sqlalchemy import (
 
 from holdfast import entities
 from holdfast.schema import metadata
-from holdfast.schema.types import JsonText, Timestamp
+from holdfast.storage.types import JsonText, Timestamp
 
 from ..faults.scorecard import sized
 

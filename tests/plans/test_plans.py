@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, bindparam, select, update
 
-from holdfast.engines.base import Statement
-from holdfast.repositories.base import Repository, delete_by, parameter, select_by, where_equal
-from holdfast.repositories.paging import Listing
 from holdfast.schema import metadata
 from holdfast.schema.work import tasks
+from holdfast.storage.listing import Listing
+from holdfast.storage.repository import Repository
+from holdfast.storage.session import Statement
+from holdfast.storage.statements import delete_by, parameter, select_by, where_equal
 
 from ..shape import things
 from .plans import PostgresPlans, SqlitePlans

@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy import select
 
 from holdfast import ConstraintViolationError, PersistenceBackend, QueryTimeoutError
-from holdfast.engines.base import Statement
 from holdfast.engines.sqlite.writer import Writer
 from holdfast.entities import ApprovalStatus
 from holdfast.repositories import decisions
-from holdfast.repositories.base import where_equal
-from holdfast.schema.meta import TENANT
 from holdfast.schema.work import tasks
+from holdfast.storage.session import Statement
+from holdfast.storage.statements import where_equal
+from holdfast.storage.tables import TENANT
 from tests.entities.samples import NOW, make
 
 from .racers import PROCESSES, Race, Racer

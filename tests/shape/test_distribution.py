@@ -15,12 +15,12 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import BigInteger
 
-from holdfast.engines.base import Statement
-from holdfast.repositories.base import parameter, upsert, where_equal
 from holdfast.schema import metadata
-from holdfast.schema.meta import column, store_table
-from holdfast.schema.types import STRING
 from holdfast.schema.work import tasks
+from holdfast.storage.session import Statement
+from holdfast.storage.statements import parameter, upsert, where_equal
+from holdfast.storage.tables import column, store_table
+from holdfast.storage.types import STRING
 
 from . import things
 

@@ -15,10 +15,10 @@ import pytest
 from asyncpg import exceptions as driver
 
 from holdfast import errors
-from holdfast.engines.base import Statement
 from holdfast.engines.postgres import errors as postgres
 from holdfast.engines.sqlite import errors as sqlite
 from holdfast.errors import PersistenceError, SerializationFailureError
+from holdfast.storage.session import Statement
 
 from . import source, things
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast import Repositories
-from holdfast.repositories.base import Repository
+from holdfast.storage.repository import Repository
 
 from . import things
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -20,14 +21,14 @@ MAY_BRANCH_BY_ENGINE = {
     "backend/factory.py",  # chooses the engine a configuration names
     "cli/migrate.py",  # prints SQL for the dialect a configuration names
     "operations/roles.py",  # a file has no roles
-    "schema/attached.py",  # each has catalogues of its own
-    "schema/catalogue.py",
-    "schema/functions.py",
+    "migrations/attached.py",  # each has catalogues of its own
+    "migrations/catalogue.py",
+    "storage/functions.py",
     "schema/policies.py",
-    "schema/recorders.py",
-    "schema/recording.py",
-    "schema/triggers.py",
-    "schema/types.py",
+    "changes/recorders.py",
+    "changes/recording.py",
+    "storage/triggers.py",
+    "storage/types.py",
     "migrations/indexes.py",  # a server builds them beside its writers
     "migrations/versions/0001_first_tables.py",
     "migrations/versions/0003_row_level_security.py",
@@ -145,7 +146,7 @@ def test_import_linter_sees_an_import_that_points_back(tmp_path: Path) -> None:
     config.write_text(
         '[tool.importlinter]\nroot_package = "holdfast"\n'
         '[[tool.importlinter.contracts]]\nname = "upside down"\ntype = "layers"\n'
-        'layers = ["holdfast.engines", "holdfast.repositories"]\n'
+        'layers = ["holdfast.storage", "holdfast.repositories"]\n'
     )
     done = lint(config)
     assert done.returncode == 1
@@ -155,6 +156,6 @@ def test_import_linter_sees_an_import_that_points_back(tmp_path: Path) -> None:
 def test_every_module_of_the_root_is_a_layer() -> None:
     with (source.ROOT.parent.parent / "pyproject.toml").open("rb") as file:
         (contract,) = tomllib.load(file)["tool"]["importlinter"]["contracts"]
-    layers = {name.strip() for layer in contract["layers"] for name in layer.split("|")}
+    layers = {name.strip() for layer in contract["layers"] for name in re.split("[|:]", layer)}
     roots = {name.split("/")[0].removesuffix(".py") for name in source.MODULES} - {"__init__"}
     assert layers == {f"holdfast.{root}" for root in roots}

@@ -22,11 +22,11 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.sql.functions import FunctionElement
 
-from holdfast.engines.base import Statement
 from holdfast.engines.compiler import Compiler
-from holdfast.repositories.base import delete_by, parameter
 from holdfast.schema import metadata
 from holdfast.schema.work import tasks
+from holdfast.storage.session import Statement
+from holdfast.storage.statements import delete_by, parameter
 
 from . import things
 

@@ -20,11 +20,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import ColumnCollectionConstraint, CreateTable
 
 from holdfast.entities.base import Entity
-from holdfast.mapping import Mapper
 from holdfast.schema import metadata
-from holdfast.schema.meta import EXTRA, foreign_key, index, nullable, store_table, unique
-from holdfast.schema.retention import retention_of
-from holdfast.schema.types import STRING, JsonText, Timestamp
+from holdfast.storage.mapping import Mapper
+from holdfast.storage.retention import retention_of
+from holdfast.storage.tables import EXTRA, foreign_key, index, nullable, store_table, unique
+from holdfast.storage.types import STRING, JsonText, Timestamp
 
 from . import things
 

@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from holdfast import repositories
-from holdfast.engines.base import Statement
-from holdfast.mapping import Mapper
-from holdfast.repositories.paging import Listing
-from holdfast.repositories.shapes import Records
+from holdfast.storage.listing import Listing
+from holdfast.storage.mapping import Mapper
+from holdfast.storage.records import Records
+from holdfast.storage.session import Statement
 
 
 def modules(package: ModuleType) -> list[ModuleType]:

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar, cast, get_args
 
 from sqlalchemy import Table, bindparam, func, select
 
-from holdfast import changes, checks, migrations
+from holdfast import changes, migrations, validation
 from holdfast.backend.once import Once, awaitable, callable_
 from holdfast.backend.protocol import (
     ExtensionStatus,
@@ -23,10 +23,9 @@ from holdfast.backend.protocol import (
     TableStatus,
 )
 from holdfast.backend.transaction import Transaction
-from holdfast.binding import Models
 from holdfast.changes import Watch
-from holdfast.engines.base import Engine, EngineStats, Isolation, Session, Statement
 from holdfast.engines.home import Turn, not_connected
+from holdfast.engines.protocol import Engine, EngineStats
 from holdfast.errors import (
     InvalidArgumentError,
     PersistenceConnectionError,
@@ -36,9 +35,11 @@ from holdfast.errors import (
 from holdfast.extending.extension import Extension
 from holdfast.migrations import HOLDFAST, Chain
 from holdfast.operations import Operations
-from holdfast.reading import Report
-from holdfast.repositories.base import Repository
-from holdfast.schema.meta import TENANT
+from holdfast.storage.binding import Models
+from holdfast.storage.reading import Report
+from holdfast.storage.repository import Repository
+from holdfast.storage.session import Isolation, Session, Statement
+from holdfast.storage.tables import TENANT
 
 __all__ = ["Backend", "Core"]
 
@@ -90,7 +91,7 @@ class Backend(PersistenceBackend):
     def __init__(self, core: Core, tenant: str, report: Report | None = None) -> None:
         self._core = core
         self._report = report
-        self._tenant = checks.not_blank(tenant, "tenant")
+        self._tenant = validation.not_blank(tenant, "tenant")
         self._made: dict[type[Any], Any] = {}
         self._made_on = self._entered = 0
 

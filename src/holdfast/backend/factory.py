@@ -8,15 +8,15 @@ from pydantic import BaseModel, SecretStr
 
 from holdfast.backend.core import Backend, Core
 from holdfast.backend.protocol import PersistenceBackend
-from holdfast.binding import Models
 from holdfast.config import PersistenceConfig, PostgresConfig, SQLiteConfig
 from holdfast.config.models import EngineConfig
-from holdfast.engines.base import Engine
+from holdfast.engines.protocol import Engine
 from holdfast.engines.sqlite.engine import SQLiteEngine
 from holdfast.engines.telemetry import Attributes
 from holdfast.engines.traced import traced
 from holdfast.errors import PersistenceConnectionError
 from holdfast.extending.extension import Extension, attached
+from holdfast.storage.binding import Models
 
 __all__ = ["PostgresPersistenceBackend", "SQLitePersistenceBackend", "create_backend"]
 

@@ -11,10 +11,11 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from holdfast.backend.transaction import Transaction
 from holdfast.changes import Watch
-from holdfast.engines.base import EngineStats, Isolation
+from holdfast.engines.protocol import EngineStats
 from holdfast.operations import Operations
-from holdfast.reading import Report
 from holdfast.repositories import Repositories
+from holdfast.storage.reading import Report
+from holdfast.storage.session import Isolation
 
 __all__ = ["ExtensionStatus", "Health", "PersistenceBackend", "Status", "TableStatus"]
 

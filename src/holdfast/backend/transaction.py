@@ -7,12 +7,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from holdfast import checks
+from holdfast import validation
 from holdfast.backend.once import Once, awaitable, callable_
-from holdfast.engines.base import Session
-from holdfast.reading import Report
 from holdfast.repositories import Repositories
-from holdfast.repositories.base import Repository
+from holdfast.storage.reading import Report
+from holdfast.storage.repository import Repository
+from holdfast.storage.session import Session
 
 __all__ = ["Transaction"]
 
@@ -50,7 +50,7 @@ class Transaction(Repositories):
 
     def for_tenant(self, tenant: str) -> Transaction:
         """Return a view of the same transaction for another tenant's records."""
-        checks.not_blank(tenant, "for_tenant: tenant")
+        validation.not_blank(tenant, "for_tenant: tenant")
         return Transaction(self._session, tenant, self._make)
 
     def skipping_malformed(self, report: Report) -> Transaction:

@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import bindparam, delete, literal_column, select, update
 
-from holdfast import checks
-from holdfast.engines.base import CHUNK, Engine, Statement
+from holdfast import validation
+from holdfast.engines.protocol import Engine
 from holdfast.errors import InvalidArgumentError
 from holdfast.schema.changes import changes
-from holdfast.schema.types import INTEGER
+from holdfast.storage.session import CHUNK, Statement
+from holdfast.storage.types import INTEGER
 
 __all__ = ["PRUNED", "prune"]
 
@@ -81,7 +82,7 @@ async def prune(
             raise InvalidArgumentError("prune_changes: older_than must not be negative")
         now = datetime.now(UTC)
         cutoff = now - min(older_than, now - datetime.min.replace(tzinfo=UTC))
-    last = 2**63 - 1 if through is None else checks.integer(through, "prune_changes: through")
+    last = 2**63 - 1 if through is None else validation.integer(through, "prune_changes: through")
     deleted = 0
     while True:
         async with engine.transaction() as session:

@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import Connection, Table, select
 
-from holdfast.engines.base import Engine, Statement
+from holdfast.changes import recorders
+from holdfast.engines.protocol import Engine
 from holdfast.errors import (
     InvalidArgumentError,
     QueryError,
     QueryTimeoutError,
     SerializationFailureError,
 )
-from holdfast.schema import recorders
 from holdfast.schema.changes import changes
-from holdfast.schema.triggers import may_change
+from holdfast.storage.session import Statement
+from holdfast.storage.triggers import may_change
 
 __all__ = ["record", "recorded_tables", "stop_recording", "tables_of"]
 

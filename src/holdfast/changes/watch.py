@@ -13,10 +13,11 @@ from typing import Any, Self
 
 from sqlalchemy import Table, bindparam, func, literal_column, select
 
-from holdfast import checks
+from holdfast import validation
 from holdfast.changes.pruning import PRUNED
+from holdfast.changes.recorders import CHANNEL
 from holdfast.changes.switch import recorded_tables
-from holdfast.engines.base import CHUNK, QUIET_SECONDS, Engine, Log, Row, Statement
+from holdfast.engines.protocol import QUIET_SECONDS, Engine
 from holdfast.errors import (
     ChangesLostError,
     InvalidArgumentError,
@@ -24,9 +25,9 @@ from holdfast.errors import (
     QueryTimeoutError,
 )
 from holdfast.schema.changes import changes
-from holdfast.schema.functions import json_texts
-from holdfast.schema.recorders import CHANNEL
-from holdfast.schema.types import INTEGER, JsonText
+from holdfast.storage.functions import json_texts
+from holdfast.storage.session import CHUNK, Log, Row, Statement
+from holdfast.storage.types import INTEGER, JsonText
 
 __all__ = ["Change", "ChangeKind", "Watch", "watch"]
 
@@ -285,8 +286,8 @@ def watch(
     pause: float,
 ) -> Watch:
     """See `holdfast.backend.PersistenceBackend.watch`."""
-    if after is not None and checks.integer(after, "watch: after") < 0:
+    if after is not None and validation.integer(after, "watch: after") < 0:
         raise InvalidArgumentError("watch: after is a revision, which is not negative")
-    if checks.amount(pause, "watch: pause") == 0:
+    if validation.amount(pause, "watch: pause") == 0:
         raise InvalidArgumentError("watch: pause must be more than 0 seconds")
     return Watch(engine, tenant, tables, after, pause)

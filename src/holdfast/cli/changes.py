@@ -11,7 +11,7 @@ import typer
 
 from holdfast import InvalidArgumentError, PersistenceBackend
 from holdfast.cli.output import Json, Url, connected, print_json, say
-from holdfast.repositories.base import Repository
+from holdfast.storage.repository import Repository
 
 app = typer.Typer(help="Record the changes of tables, so that they can be watched.")
 

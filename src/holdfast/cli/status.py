@@ -12,7 +12,7 @@ from rich.text import Text
 from holdfast import Status
 from holdfast.cli.extensions import Names, load
 from holdfast.cli.output import Json, Url, connected, console, print_json, show, size
-from holdfast.engines.base import EngineStats
+from holdfast.engines.protocol import EngineStats
 from holdfast.printable import printable
 
 

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from holdfast.engines.base import BatchStats, Statement
 from holdfast.engines.home import Home
+from holdfast.engines.protocol import BatchStats
 from holdfast.engines.waiting import FOR, waited
 from holdfast.errors import OutcomeUnknownError, PersistenceConnectionError, PoolTimeoutError
+from holdfast.storage.session import Statement
 
 __all__ = ["Batcher", "Request", "answer"]
 

@@ -35,10 +35,10 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.types import NullType
 
-from holdfast.engines.base import Row, Statement
 from holdfast.errors import InvalidArgumentError
-from holdfast.schema.meta import TENANT
-from holdfast.schema.types import Timestamp, is_storable
+from holdfast.storage.session import Row, Statement
+from holdfast.storage.tables import TENANT
+from holdfast.storage.types import Timestamp, is_storable
 
 __all__ = ["CompiledStatement", "Compiler", "tenant_of"]
 

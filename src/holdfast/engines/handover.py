@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from holdfast.engines.base import GiveBack, Row, Statement, TransactionScope
 from holdfast.engines.gate import Gate
 from holdfast.engines.repeating import ATTEMPTS
 from holdfast.engines.transactions import own
 from holdfast.errors import OutcomeUnknownError, PersistenceConnectionError, PersistenceError
+from holdfast.storage.session import GiveBack, Row, Statement, TransactionScope
 
 __all__ = ["Handing", "Taking"]
 

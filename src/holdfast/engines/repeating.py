@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
-from holdfast.engines.base import TransactionScope
 from holdfast.engines.figures import RetryStats
 from holdfast.errors import SerializationFailureError
+from holdfast.storage.session import TransactionScope
 
 __all__ = ["ATTEMPTS", "in_transaction", "repeat"]
 

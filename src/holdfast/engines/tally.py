@@ -13,12 +13,13 @@ from math import inf
 from time import perf_counter
 from typing import Any, TypeVar
 
-from holdfast.engines.base import EngineStats, Statement
 from holdfast.engines.compiler import tenant_of
 from holdfast.engines.figures import BOUNDS, Histogram, SlowStatement, StatementStats
+from holdfast.engines.protocol import EngineStats
 from holdfast.engines.telemetry import Telemetry
 from holdfast.engines.transactions import Kind
 from holdfast.engines.waiting import FOR, WAITS
+from holdfast.storage.session import Statement
 
 __all__ = ["Tally"]
 

@@ -14,9 +14,9 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Delete, Insert, Update
 
-from holdfast.engines.base import Statement
 from holdfast.engines.figures import EngineStats
 from holdfast.errors import PersistenceConnectionError
+from holdfast.storage.session import Statement
 
 try:
     from opentelemetry import metrics, trace

@@ -17,18 +17,13 @@ from contextlib import (
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
-from holdfast.engines.base import (
-    Row,
-    Session,
-    Statement,
-    TransactionScope,
-)
 from holdfast.engines.figures import Histogram
 from holdfast.engines.inside import INSIDE
 from holdfast.engines.tally import Tally
 from holdfast.engines.transactions import Kind
 from holdfast.engines.waiting import FOR
 from holdfast.engines.widths import check_widths
+from holdfast.storage.session import Row, Session, Statement, TransactionScope
 
 __all__ = ["TracedSession"]
 

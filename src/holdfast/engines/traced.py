@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from sqlalchemy import Connection
 
 from holdfast.config import EngineConfig
-from holdfast.engines.base import Engine, EngineStats, Isolation, Log, Row, TransactionScope
 from holdfast.engines.home import Home, not_connected
 from holdfast.engines.inside import check_outside, inside
+from holdfast.engines.protocol import Engine, EngineStats
 from holdfast.engines.tally import Tally
 from holdfast.engines.telemetry import Attributes, listening
 from holdfast.engines.trace import TracedSession
 from holdfast.engines.upkeep import Accept
 from holdfast.errors import QueryError
+from holdfast.storage.session import Isolation, Log, Row, TransactionScope
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider

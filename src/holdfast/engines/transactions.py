@@ -8,9 +8,9 @@ from contextlib import aclosing, asynccontextmanager
 from enum import Enum, auto
 from typing import Any, Protocol, TypeVar
 
-from holdfast.engines.base import Row, Statement, TransactionScope
 from holdfast.engines.repeating import in_transaction
 from holdfast.errors import PersistenceError, QueryError, SerializationFailureError
+from holdfast.storage.session import Row, Statement, TransactionScope
 
 __all__ = ["Kind", "Link", "TransactionSession", "begin_on", "own", "transaction_on"]
 

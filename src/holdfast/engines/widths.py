@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from sqlalchemy import BindParameter, Column, Insert, Table, UniqueConstraint, Update
 
-from holdfast.engines.base import Statement
 from holdfast.errors import InvalidArgumentError
-from holdfast.schema.meta import TENANT, source
-from holdfast.schema.types import CodePointText, JsonText
+from holdfast.storage.session import Statement
+from holdfast.storage.tables import TENANT, source
+from holdfast.storage.types import CodePointText, JsonText
 
 __all__ = ["ENTRY", "LONGEST", "LONGEST_TENANT", "check_widths", "entry_bytes", "limits"]
 

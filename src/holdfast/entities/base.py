@@ -21,8 +21,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from holdfast.allowance import Allowance
-from holdfast.values import FurtherFieldsError, further_fields
+from holdfast.validation.allowance import Allowance
+from holdfast.validation.values import FurtherFieldsError, further_fields
 
 __all__ = [
     "Amount",

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import PlainSerializer, PlainValidator, SerializationInfo, ValidationInfo
 
-from holdfast.allowance import Allowance
 from holdfast.entities.base import Entity, frozen, picklable, plain, thawed
-from holdfast.jsontext import EXACT
+from holdfast.validation.allowance import Allowance
+from holdfast.validation.jsontext import EXACT
 
 __all__ = ["JsonHolder", "JsonObject"]
 

@@ -8,8 +8,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
-from holdfast import jsontext
 from holdfast.entities.base import Count, Entity, NotBlankStr, new_id, utc_now
+from holdfast.validation import jsontext
 
 __all__ = [
     "AgentRuntimeState",

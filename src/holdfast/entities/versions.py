@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from holdfast.entities.base import Count, Entity, NotBlankStr, Sha256
 from holdfast.errors import InvalidArgumentError
-from holdfast.values import plain
+from holdfast.validation.values import plain
 
 __all__ = ["VersionSnapshot", "compute_content_hash"]
 

@@ -13,8 +13,7 @@ shapes take the repository itself. `TABLES` are Holdfast's own, for foreign keys
 
 from __future__ import annotations
 
-from holdfast import checks
-from holdfast.engines.base import Row, Session, Statement
+from holdfast import validation
 from holdfast.entities.base import (
     Count,
     Deadline,
@@ -27,10 +26,15 @@ from holdfast.entities.base import (
     utc_now,
 )
 from holdfast.extending.extension import Extension
-from holdfast.mapping import Mapper
-from holdfast.moments import next_moment, time_ordered_id
-from holdfast.repositories.base import (
-    Repository,
+from holdfast.schema import metadata as _metadata
+from holdfast.storage.listing import EntityListing, Listing
+from holdfast.storage.mapping import Mapper
+from holdfast.storage.moments import next_moment, time_ordered_id
+from holdfast.storage.records import AppendOnly, Keyed, Records
+from holdfast.storage.repository import Repository
+from holdfast.storage.retention import Retention
+from holdfast.storage.session import Row, Session, Statement
+from holdfast.storage.statements import (
     delete_by,
     insert,
     insert_if_absent,
@@ -41,10 +45,7 @@ from holdfast.repositories.base import (
     upsert,
     where_equal,
 )
-from holdfast.repositories.paging import EntityListing, Listing
-from holdfast.repositories.shapes import AppendOnly, Keyed, Records
-from holdfast.schema import metadata as _metadata
-from holdfast.schema.meta import (
+from holdfast.storage.tables import (
     TENANT,
     check,
     column,
@@ -58,8 +59,7 @@ from holdfast.schema.meta import (
     unique,
     unique_index,
 )
-from holdfast.schema.retention import Retention
-from holdfast.schema.types import FLAG, INTEGER, REAL, STRING, JsonText, Timestamp
+from holdfast.storage.types import FLAG, INTEGER, REAL, STRING, JsonText, Timestamp
 
 __all__ = [
     "FLAG",
@@ -90,7 +90,6 @@ __all__ = [
     "Statement",
     "Timestamp",
     "check",
-    "checks",
     "column",
     "delete_by",
     "extra",
@@ -113,6 +112,7 @@ __all__ = [
     "update_by",
     "upsert",
     "utc_now",
+    "validation",
     "where_equal",
 ]
 

@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import MetaData, Table
 
 from holdfast.errors import InvalidArgumentError
-from holdfast.mapping import MAPPERS
 from holdfast.migrations import HOLDFAST, Chain
-from holdfast.repositories.base import Repository
-from holdfast.schema.meta import TENANT
-from holdfast.schema.types import unstorable
+from holdfast.storage.mapping import MAPPERS
+from holdfast.storage.repository import Repository
+from holdfast.storage.tables import TENANT
+from holdfast.storage.types import unstorable
 
 __all__ = ["Extension", "attached"]
 

@@ -18,7 +18,6 @@ from holdfast.entities import (
     OrgMemoryQuery,
 )
 from holdfast.errors import PersistenceConnectionError, PersistenceError
-from holdfast.mapping import checked
 from holdfast.memory.errors import (
     OrgMemoryAccessDeniedError,
     OrgMemoryConnectionError,
@@ -27,6 +26,7 @@ from holdfast.memory.errors import (
     OrgMemoryWriteError,
 )
 from holdfast.repositories import OrgFactRepository
+from holdfast.storage.mapping import checked
 
 __all__ = ["OrgMemoryBackend", "create_org_memory"]
 

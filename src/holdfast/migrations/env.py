@@ -8,13 +8,13 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
 from holdfast.migrations.chain import Chain
-from holdfast.schema.types import CodePointText, JsonText, Timestamp
+from holdfast.storage.types import CodePointText, JsonText, Timestamp
 
 
 def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | bool:
     """Our column types by name; everything else as Alembic does it."""
     if kind == "type" and isinstance(item, CodePointText | JsonText | Timestamp):
-        autogen.imports.add("from holdfast.schema import types")
+        autogen.imports.add("from holdfast.storage import types")
         return f"types.{type(item).__name__}()"
     return False
 

@@ -23,8 +23,8 @@ from sqlalchemy import (
     table,
 )
 
+from holdfast.migrations.catalogue import may_read, rename
 from holdfast.migrations.trial import made
-from holdfast.schema.catalogue import may_read, rename
 
 if TYPE_CHECKING:
     from holdfast.migrations.chain import Chain

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from alembic import op
 from sqlalchemy import Connection, inspect, text
 
-from holdfast.schema.functions import HERE
+from holdfast.storage.functions import HERE
 
 __all__ = ["create_index_online", "replace_indexes_online"]
 

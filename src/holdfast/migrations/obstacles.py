@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from holdfast.errors import MigrationError
+from holdfast.migrations.catalogue import Names, clashes, names_of, way_out
 from holdfast.migrations.chain import HOLDFAST, Chain
 from holdfast.migrations.trial import made
 from holdfast.schema import policies
-from holdfast.schema.catalogue import Names, clashes, names_of, way_out
 
 __all__ = ["refuse_obstacles"]
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from holdfast.migrations.chain import Chain
-from holdfast.schema import policies, recorders
-from holdfast.schema.attached import (
+from holdfast.changes import recorders
+from holdfast.changes.recording import FORMER
+from holdfast.migrations.attached import (
     EVENT_TRIGGER,
     FUNCTION,
     POLICY,
@@ -24,7 +24,8 @@ from holdfast.schema.attached import (
     attached,
     schemas_of,
 )
-from holdfast.schema.recording import FORMER
+from holdfast.migrations.chain import Chain
+from holdfast.schema import policies
 
 __all__ = ["Differences", "differences"]
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, inspect
 
-from holdfast.engines.base import Engine
+from holdfast.changes.recorders import is_recorder, kept, renew
+from holdfast.engines.protocol import Engine
 from holdfast.errors import InvalidArgumentError, MigrationError, PersistenceError
 from holdfast.migrations.chain import HOLDFAST, Chain, Revision
 from holdfast.migrations.former import carry_over
@@ -19,8 +20,7 @@ from holdfast.migrations.obstacles import refuse_obstacles
 from holdfast.migrations.trial import alone
 from holdfast.printable import printable
 from holdfast.schema import policies
-from holdfast.schema.recorders import is_recorder, kept, renew
-from holdfast.schema.triggers import TRIGGERS, existing, switched_off
+from holdfast.storage.triggers import TRIGGERS, existing, switched_off
 
 __all__ = [
     "beside",

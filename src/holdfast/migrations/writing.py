@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from holdfast.config import SQLiteConfig
-from holdfast.engines.base import Engine
+from holdfast.engines.protocol import Engine
 from holdfast.engines.sqlite.engine import SQLiteEngine
 from holdfast.migrations.chain import HOLDFAST, Chain
 from holdfast.migrations.runner import failing, migrate, run

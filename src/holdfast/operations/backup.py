@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Connection, Table
 
 from holdfast.config.models import BESIDE
-from holdfast.engines.base import Engine
+from holdfast.engines.protocol import Engine
 from holdfast.errors import BackupError
 from holdfast.migrations import Chain, current, differences
 from holdfast.operations.tenants import concerning_all

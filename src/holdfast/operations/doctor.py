@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 from holdfast import migrations
-from holdfast.engines.base import Engine
+from holdfast.engines.protocol import Engine
 from holdfast.engines.upkeep import Finding, Level
 from holdfast.migrations import Chain
-from holdfast.reading import MalformedRow
+from holdfast.storage.reading import MalformedRow
 
 __all__ = ["WORST_FIRST", "examine", "examine_rows", "worst_first"]
 

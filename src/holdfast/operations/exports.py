@@ -13,9 +13,8 @@ from time import perf_counter
 
 from sqlalchemy import Table, select
 
-from holdfast import checks, migrations
-from holdfast.binding import Models
-from holdfast.engines.base import Engine, Session, Statement
+from holdfast import migrations, validation
+from holdfast.engines.protocol import Engine
 from holdfast.errors import (
     BackupError,
     ConstraintViolationError,
@@ -27,9 +26,11 @@ from holdfast.operations import portable
 from holdfast.operations.portable import Export, Header, Writer
 from holdfast.operations.rows import reader
 from holdfast.operations.tenants import with_rows
-from holdfast.repositories.base import insert, where_equal
 from holdfast.schema.changes import changes
-from holdfast.schema.meta import TENANT
+from holdfast.storage.binding import Models
+from holdfast.storage.session import Session, Statement
+from holdfast.storage.statements import insert, where_equal
+from holdfast.storage.tables import TENANT
 
 __all__ = ["load", "save"]
 
@@ -56,7 +57,7 @@ async def save(
     engine: Engine, chains: Sequence[Chain], tables: Sequence[Table], tenant: str, target: Path
 ) -> Export:
     """See `holdfast.operations.Operations.export_tenant`."""
-    checks.not_blank(tenant, "export_tenant: tenant")
+    validation.not_blank(tenant, "export_tenant: tenant")
     header = Header(
         holdfast=version("holdfast"),
         revisions=await _revisions(engine, chains),
@@ -108,10 +109,10 @@ async def load(
     # To its end, before any writer is kept waiting.
     export = await asyncio.to_thread(portable.read_export, source)
     if tenant is not None:
-        name = checks.not_blank(tenant, "import_tenant: tenant")
+        name = validation.not_blank(tenant, "import_tenant: tenant")
     else:
         try:
-            name = checks.not_blank(export.tenant, "tenant")
+            name = validation.not_blank(export.tenant, "tenant")
         except InvalidArgumentError as error:
             raise BackupError(f"{source}: line 1: {error}") from None
     revisions = await _revisions(engine, chains)

@@ -9,9 +9,8 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from holdfast import checks
-from holdfast.binding import Models
-from holdfast.engines.base import Engine, Failover
+from holdfast import validation
+from holdfast.engines.protocol import Engine, Failover
 from holdfast.engines.upkeep import Finding
 from holdfast.migrations import Chain
 from holdfast.operations import backup, doctor, exports, retention, roles, rows, tenants
@@ -19,7 +18,8 @@ from holdfast.operations.backup import Backup
 from holdfast.operations.portable import Export
 from holdfast.operations.retention import Pruned, RetentionPolicy
 from holdfast.operations.rows import RawRow
-from holdfast.reading import MalformedRow
+from holdfast.storage.binding import Models
+from holdfast.storage.reading import MalformedRow
 
 __all__ = ["Operations"]
 
@@ -51,7 +51,7 @@ class Operations:
         PostgreSQL's is pg_dump's custom format, which needs that program. `BackupError` if the
         file exists or cannot be made, and for a database that was never migrated.
         """
-        path = checks.file_path(target, "backup: target")
+        path = validation.file_path(target, "backup: target")
         return await backup.make(self._engine(), self._chains, self._tables, path)
 
     async def restore(
@@ -64,7 +64,7 @@ class Operations:
         tables that no release makes, and those of Holdfast's that are missing, are a `BackupError`
         by their names, and nothing is restored; ``keep_foreign`` restores it as it is.
         """
-        path = checks.file_path(source, "restore: source")
+        path = validation.file_path(source, "restore: source")
         return await backup.restore(self._engine(), self._chains, path, keep_foreign=keep_foreign)
 
     def failovers(self) -> Sequence[Failover]:
@@ -111,7 +111,7 @@ class Operations:
         Both or nothing: the row is deleted when the file is on the disk, which only its owner may
         read if it is new. `ConstraintViolationError` if other rows refer to it: correct it then.
         """
-        path = checks.file_path(target, "quarantine_row: target")
+        path = validation.file_path(target, "quarantine_row: target")
         return await rows.quarantine(self._engine(), self._tables, row, path)
 
     async def replace_row(self, row: RawRow) -> None:
@@ -140,7 +140,7 @@ class Operations:
         on. The file has its name only when it is complete and synced, and only its owner may read
         it. `BackupError` if the file exists or cannot be made.
         """
-        path = checks.file_path(target, "export_tenant: target")
+        path = validation.file_path(target, "export_tenant: target")
         return await exports.save(self._engine(), self._chains, self._tables, tenant, path)
 
     async def import_tenant(
@@ -153,7 +153,7 @@ class Operations:
         waits until it is done. `BackupError` if the file is damaged, the tenant has rows, or the
         schemas are at different revisions.
         """
-        path = checks.file_path(source, "import_tenant: source")
+        path = validation.file_path(source, "import_tenant: source")
         return await exports.load(
             self._engine(), self._chains, self._tables, self._models, path, tenant
         )
@@ -189,7 +189,7 @@ class Operations:
         of another prefix: ``take_over`` gives them to this one. That prefix's roles keep the rights
         they have.
         """
-        given = checks.mapping(passwords, "create_roles: passwords")
+        given = validation.mapping(passwords, "create_roles: passwords")
         names = roles.RoleNames.of(prefix, readonly=readonly)
         return await roles.create(
             self._engine(), self._chains, names, given,
@@ -229,7 +229,7 @@ class Operations:
             self._engine(),
             self._tables,
             policy,
-            checks.texts(tables, "prune: tables"),
-            checks.texts(tenants, "prune: tenants"),
+            validation.texts(tables, "prune: tables"),
+            validation.texts(tenants, "prune: tenants"),
             dry_run=dry_run,
         )

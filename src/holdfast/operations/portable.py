@@ -29,11 +29,11 @@ from typing import IO, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import BigInteger, Boolean, Column, Double, LargeBinary, Table
 
-from holdfast import checks
-from holdfast.engines.base import Row
+from holdfast import validation
 from holdfast.errors import BackupError
-from holdfast.schema.meta import TENANT, is_internal
-from holdfast.schema.types import JsonText, Timestamp
+from holdfast.storage.session import Row
+from holdfast.storage.tables import TENANT, is_internal
+from holdfast.storage.types import JsonText, Timestamp
 
 __all__ = [
     "LONGEST_LINE",
@@ -50,7 +50,7 @@ __all__ = [
 
 #: Bytes of one line: a text of the largest size that is stored, at four bytes a character, and what
 #: stands beside it. Bounds what a small compressed file can make a reader hold.
-LONGEST_LINE = 4 * checks.LARGEST_TEXT + 1024 * 1024
+LONGEST_LINE = 4 * validation.LARGEST_TEXT + 1024 * 1024
 #: Bytes that are read, or written, at a time.
 _PIECE = 1024 * 1024
 
@@ -205,12 +205,12 @@ def _decoded(column: Column[Any], value: Any) -> Any:
             raise ValueError(f"{name} must be true or false")
         return value
     if isinstance(kind, BigInteger):
-        return checks.integer(value, name)
+        return validation.integer(value, name)
     if isinstance(kind, Double):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{name} must be a number")
         return float(value)
-    checks.text(value, name)
+    validation.text(value, name)
     if isinstance(kind, Timestamp):
         return _instant(value, name)
     if isinstance(kind, LargeBinary):
@@ -225,7 +225,7 @@ def _instant(value: str, name: str) -> datetime:
         moment = datetime.fromisoformat(value)
     except ValueError:
         raise ValueError(f"{name} must be a time in ISO 8601") from None
-    return checks.instant(moment, name)
+    return validation.instant(moment, name)
 
 
 def _bytes(value: str, name: str) -> bytes:
@@ -240,7 +240,7 @@ def _json(value: str, name: str) -> str:
         json.loads(value, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise ValueError(f"{name} must be JSON") from None
-    return checks.json_text(value, name)
+    return validation.json_text(value, name)
 
 
 def _refuse(constant: str) -> None:

@@ -15,12 +15,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, delete, literal_column, not_, or_, select, text, tuple_
 
-from holdfast.engines.base import Engine, Row, Statement
+from holdfast.engines.protocol import Engine
 from holdfast.errors import SerializationFailureError
-from holdfast.repositories.base import parameter, where_equal
-from holdfast.schema.meta import SAVED_ORDER, TENANT
-from holdfast.schema.retention import retention_of
-from holdfast.schema.triggers import rules_of
+from holdfast.storage.retention import retention_of
+from holdfast.storage.session import Row, Statement
+from holdfast.storage.statements import parameter, where_equal
+from holdfast.storage.tables import SAVED_ORDER, TENANT
+from holdfast.storage.triggers import rules_of
 
 __all__ = ["BATCH", "Ranges", "all_rows", "old_rows"]
 

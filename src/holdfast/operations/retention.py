@@ -12,15 +12,16 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy import Table, func, select, text
 
-from holdfast import changes, checks
-from holdfast.engines.base import Engine, Statement
+from holdfast import changes, validation
+from holdfast.engines.protocol import Engine
 from holdfast.errors import InvalidArgumentError
 from holdfast.operations import tenants as tenants_of
 from holdfast.operations.ranges import old_rows
-from holdfast.repositories.base import parameter, where_equal
 from holdfast.schema.changes import changes as log
-from holdfast.schema.meta import TENANT
-from holdfast.schema.retention import retention_of
+from holdfast.storage.retention import retention_of
+from holdfast.storage.session import Statement
+from holdfast.storage.statements import parameter, where_equal
+from holdfast.storage.tables import TENANT
 
 __all__ = ["FOREVER", "Pruned", "RetentionPolicy", "parse_age", "prune"]
 
@@ -128,7 +129,9 @@ async def prune(
             )
     # Who refers goes first: what is deleted along with another row would not be counted.
     chosen = [t for t in reversed(known) if t.name in (by_name if tables is None else tables)]
-    names = None if tenants is None else [checks.not_blank(n, "prune: tenants") for n in tenants]
+    names = (
+        None if tenants is None else [validation.not_blank(n, "prune: tenants") for n in tenants]
+    )
     now = datetime.now(UTC)
     found = []
     for table in chosen:

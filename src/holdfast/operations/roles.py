@@ -19,11 +19,11 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
-from holdfast.engines.base import Engine
+from holdfast.engines.protocol import Engine
 from holdfast.errors import InvalidArgumentError, QueryError
 from holdfast.migrations import Chain
-from holdfast.schema.functions import HERE
 from holdfast.schema.policies import NAME as POLICY
+from holdfast.storage.functions import HERE
 
 __all__ = ["LOGINS", "RoleNames", "create", "passwordless", "verifier"]
 

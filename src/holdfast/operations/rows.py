@@ -15,22 +15,23 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, ColumnElement, Table, cast, delete, or_, select
 from sqlalchemy.dialects import postgresql
 
-from holdfast import checks
-from holdfast.binding import Models
-from holdfast.engines.base import Engine, Row, Session, Statement
+from holdfast import validation
+from holdfast.engines.protocol import Engine
 from holdfast.errors import (
     BackupError,
     InvalidArgumentError,
     MalformedRowError,
     RecordNotFoundError,
 )
-from holdfast.explaining import insist_on_texts
-from holdfast.mapping import MAPPERS, Mapper
 from holdfast.operations import portable
-from holdfast.reading import MalformedRow, entities
-from holdfast.repositories.base import parameter, where_equal
-from holdfast.schema.meta import TENANT
-from holdfast.schema.types import CodePointText, JsonText
+from holdfast.storage.binding import Models
+from holdfast.storage.explaining import insist_on_texts
+from holdfast.storage.mapping import MAPPERS, Mapper
+from holdfast.storage.reading import MalformedRow, entities
+from holdfast.storage.session import Row, Session, Statement
+from holdfast.storage.statements import parameter, where_equal
+from holdfast.storage.tables import TENANT
+from holdfast.storage.types import CodePointText, JsonText
 
 __all__ = ["RawRow", "find", "quarantine", "read", "reader", "replace"]
 
@@ -53,7 +54,7 @@ async def find(
 ) -> AsyncIterator[MalformedRow]:
     """See `holdfast.operations.Operations.malformed_rows`."""
     if tenant is not None:
-        checks.not_blank(tenant, "malformed_rows: tenant")
+        validation.not_blank(tenant, "malformed_rows: tenant")
     arguments = () if tenant is None else (tenant,)
     for table in tables:
         look = reader(table, models)
@@ -178,9 +179,9 @@ async def replace(
     engine: Engine, tables: Sequence[Table], models: Models | None, row: RawRow
 ) -> None:
     """See `holdfast.operations.Operations.replace_row`."""
-    table = _table(tables, checks.instance(row, RawRow, "replace_row: row").table)
-    checks.not_blank(row.tenant, "replace_row: tenant")
-    checks.instance(row.columns, Mapping, "replace_row: columns")  # type: ignore[type-abstract]
+    table = _table(tables, validation.instance(row, RawRow, "replace_row: row").table)
+    validation.not_blank(row.tenant, "replace_row: tenant")
+    validation.instance(row.columns, Mapping, "replace_row: columns")  # type: ignore[type-abstract]
     try:
         values = _checked(table, row.columns)
     except ValueError as error:
@@ -214,13 +215,13 @@ def _table(tables: Sequence[Table], name: str) -> Table:
 
 
 def _place(tables: Sequence[Table], where: MalformedRow) -> tuple[Table, tuple[Any, ...]]:
-    table = _table(tables, checks.instance(where, MalformedRow, "row").table)
-    checks.instance(where.key, tuple, "row: key")
+    table = _table(tables, validation.instance(where, MalformedRow, "row").table)
+    validation.instance(where.key, tuple, "row: key")
     names = table.info["key"]
     if len(where.key) != len(names):
         raise InvalidArgumentError(f"the key of {table.name} is {', '.join(names)}")
     if isinstance(_text(where.tenant, "tenant"), str):
-        checks.not_blank(where.tenant.replace("\0", "."), "tenant")  # type: ignore[arg-type]
+        validation.not_blank(where.tenant.replace("\0", "."), "tenant")  # type: ignore[arg-type]
     return table, tuple(
         _number(value, name) if isinstance(table.c[name].type, BigInteger) else _text(value, name)
         for name, value in zip(names, where.key, strict=True)
@@ -237,7 +238,7 @@ def _number(value: object, name: str) -> object:
             value = int(value)
         except ValueError:
             return _text(value, name)
-    return value if isinstance(value, bytes | float) else checks.integer(value, name)  # type: ignore[arg-type]
+    return value if isinstance(value, bytes | float) else validation.integer(value, name)  # type: ignore[arg-type]
 
 
 def _text(value: object, name: str) -> str | bytes:
@@ -245,9 +246,9 @@ def _text(value: object, name: str) -> str | bytes:
     if isinstance(value, bytes):
         return value
     if isinstance(value, str) and "\0" in value:
-        checks.text(value.replace("\0", ""), name)
+        validation.text(value.replace("\0", ""), name)
         return value
-    return checks.text(value, name)  # type: ignore[arg-type]
+    return validation.text(value, name)  # type: ignore[arg-type]
 
 
 @cache

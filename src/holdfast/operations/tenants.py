@@ -11,8 +11,8 @@ from functools import cache, partial
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal_column, select
 
-from holdfast import checks
-from holdfast.engines.base import Engine, Session, Statement
+from holdfast import validation
+from holdfast.engines.protocol import Engine
 from holdfast.errors import (
     ConstraintViolationError,
     QueryError,
@@ -20,10 +20,11 @@ from holdfast.errors import (
     TenantIsolationError,
 )
 from holdfast.operations.ranges import all_rows
-from holdfast.repositories.base import where_equal
 from holdfast.schema.changes import changes
-from holdfast.schema.meta import TENANT
-from holdfast.schema.triggers import lifted, may_change, rules_of
+from holdfast.storage.session import Session, Statement
+from holdfast.storage.statements import where_equal
+from holdfast.storage.tables import TENANT
+from holdfast.storage.triggers import lifted, may_change, rules_of
 
 __all__ = ["concerning_all", "count", "erase", "names", "with_rows"]
 
@@ -82,7 +83,7 @@ async def names(engine: Engine, tables: Sequence[Table]) -> tuple[str, ...]:
 
 async def count(engine: Engine, tables: Sequence[Table], tenant: str) -> Mapping[str, int]:
     """See `holdfast.operations.Operations.count_tenant`."""
-    checks.not_blank(tenant, "count_tenant: tenant")
+    validation.not_blank(tenant, "count_tenant: tenant")
     found = {}
     async with engine.snapshot() as session:
         for table in tables:
@@ -101,7 +102,7 @@ async def with_rows(session: Session, tables: Sequence[Table], tenant: str) -> l
 
 async def erase(engine: Engine, tables: Sequence[Table], tenant: str) -> Mapping[str, int]:
     """See `holdfast.operations.Operations.erase_tenant`."""
-    checks.not_blank(tenant, "erase_tenant: tenant")
+    validation.not_blank(tenant, "erase_tenant: tenant")
     # Who refers goes before who is referred to; the log last, for it records what goes.
     order = [*(table for table in reversed(tables) if table is not changes), changes]
     deleted: Counter[str] = Counter()

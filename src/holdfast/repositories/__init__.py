@@ -14,7 +14,6 @@ from holdfast.repositories.artifacts import *
 from holdfast.repositories.artifacts import ArtifactRepositories
 from holdfast.repositories.audit import *
 from holdfast.repositories.audit import AuditRepositories
-from holdfast.repositories.base import Repository as _Repository
 from holdfast.repositories.decisions import *
 from holdfast.repositories.decisions import DecisionRepositories
 from holdfast.repositories.idempotency import *
@@ -43,6 +42,7 @@ from holdfast.repositories.work import *
 from holdfast.repositories.work import WorkRepositories
 from holdfast.repositories.workflows import *
 from holdfast.repositories.workflows import WorkflowRepositories
+from holdfast.storage.repository import Repository as _Repository
 
 _R = _TypeVar("_R", bound=_Repository)
 

@@ -9,23 +9,17 @@ from typing import Any, Protocol, runtime_checkable
 
 from sqlalchemy import bindparam, literal_column, select, update
 
-from holdfast import checks
-from holdfast.engines.base import Statement
+from holdfast import validation
 from holdfast.entities import RefreshRecord, Session
 from holdfast.entities.base import utc_now
-from holdfast.repositories.base import (
-    Repository,
-    delete_up_to,
-    insert,
-    parameter,
-    provide,
-    where_equal,
-)
-from holdfast.repositories.paging import EntityListing, Listing
-from holdfast.repositories.shapes import AppendOnly, Records
 from holdfast.schema.access import refresh_tokens, sessions
-from holdfast.schema.meta import TENANT
-from holdfast.schema.types import INTEGER
+from holdfast.storage.listing import EntityListing, Listing
+from holdfast.storage.records import AppendOnly, Records
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.session import Statement
+from holdfast.storage.statements import delete_up_to, insert, parameter, where_equal
+from holdfast.storage.tables import TENANT
+from holdfast.storage.types import INTEGER
 
 __all__ = [
     "AccessRepositories",
@@ -226,7 +220,7 @@ class _Sessions(Repository, SessionRepository):
     async def list_by_user(
         self, user_id: str, *, limit: int | None = None, after: Session | str | None = None
     ) -> tuple[Session, ...]:
-        filters = {"user_id": checks.not_blank(user_id, f"{_LIST_BY_USER.name}: user_id")}
+        filters = {"user_id": validation.not_blank(user_id, f"{_LIST_BY_USER.name}: user_id")}
         return await _LIST_BY_USER.fetch(self, filters, limit=limit, after=after)
 
     async def list_all(
@@ -235,17 +229,17 @@ class _Sessions(Repository, SessionRepository):
         return await _LIST_ALL.fetch(self, {}, limit=limit, after=after)
 
     async def revoke(self, session_id: str) -> bool:
-        checks.not_blank(session_id, f"{_REVOKE.name}: session_id")
+        validation.not_blank(session_id, f"{_REVOKE.name}: session_id")
         return await self._revoke(_REVOKE, session_id) > 0
 
     async def revoke_all_for_user(self, user_id: str) -> int:
-        checks.not_blank(user_id, f"{_REVOKE_ALL.name}: user_id")
+        validation.not_blank(user_id, f"{_REVOKE_ALL.name}: user_id")
         return await self._revoke(_REVOKE_ALL, user_id)
 
     async def enforce_session_limit(self, user_id: str, max_sessions: int) -> int:
         name = _REVOKE_SURPLUS.name
-        checks.not_blank(user_id, f"{name}: user_id")
-        kept = checks.count(max_sessions, f"{name}: max_sessions")
+        validation.not_blank(user_id, f"{name}: user_id")
+        kept = validation.count(max_sessions, f"{name}: max_sessions")
         return await self._revoke(_REVOKE_SURPLUS, user_id, utc_now(), kept)
 
     def is_revoked(self, session_id: str) -> bool:
@@ -302,18 +296,18 @@ class _RefreshTokens(Repository, RefreshTokenRepository):
     ) -> None:
         name = _CREATE_TOKEN.name
         record = RefreshRecord(
-            token_hash=checks.not_blank(token_hash, f"{name}: token_hash"),
-            session_id=checks.not_blank(session_id, f"{name}: session_id"),
-            user_id=checks.not_blank(user_id, f"{name}: user_id"),
+            token_hash=validation.not_blank(token_hash, f"{name}: token_hash"),
+            session_id=validation.not_blank(session_id, f"{name}: session_id"),
+            user_id=validation.not_blank(user_id, f"{name}: user_id"),
             created_at=utc_now(),
-            expires_at=checks.instant(expires_at, f"{name}: expires_at"),
+            expires_at=validation.instant(expires_at, f"{name}: expires_at"),
         )
         await self._session.write(_CREATE_TOKEN, _TOKENS.mapper.encode(self._tenant, record))
 
     async def consume(
         self, token_hash: str, *, is_session_revoked: Callable[[str], bool] | None = None
     ) -> RefreshRecord | None:
-        checks.not_blank(token_hash, f"{_CONSUME.name}: token_hash")
+        validation.not_blank(token_hash, f"{_CONSUME.name}: token_hash")
         found = await self._session.returning(
             _CONSUME,
             (self._tenant, token_hash, utc_now()),
@@ -327,12 +321,12 @@ class _RefreshTokens(Repository, RefreshTokenRepository):
         return answer
 
     async def revoke_by_session(self, session_id: str) -> int:
-        checks.not_blank(session_id, f"{_REVOKE_BY_SESSION.name}: session_id")
+        validation.not_blank(session_id, f"{_REVOKE_BY_SESSION.name}: session_id")
         arguments = (self._tenant, session_id, utc_now())
         return await self._session.execute(_REVOKE_BY_SESSION, arguments)
 
     async def revoke_by_user(self, user_id: str) -> int:
-        checks.not_blank(user_id, f"{_REVOKE_BY_USER.name}: user_id")
+        validation.not_blank(user_id, f"{_REVOKE_BY_USER.name}: user_id")
         return await self._session.execute(_REVOKE_BY_USER, (self._tenant, user_id, utc_now()))
 
     async def cleanup_expired(self) -> int:

@@ -6,17 +6,17 @@ import operator
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from holdfast import checks
+from holdfast import validation
 from holdfast.entities import (
     AgentLifecycleEvent,
     CollaborationMetricRecord,
     LifecycleEventType,
     TaskMetricRecord,
 )
-from holdfast.repositories.base import Repository, provide
-from holdfast.repositories.paging import EntityListing
-from holdfast.repositories.shapes import AppendOnly
 from holdfast.schema.agents import collaboration_metrics, lifecycle_events, task_metrics
+from holdfast.storage.listing import EntityListing
+from holdfast.storage.records import AppendOnly
+from holdfast.storage.repository import Repository, provide
 
 __all__ = [
     "AgentRepositories",
@@ -147,11 +147,11 @@ class _LifecycleEvents(Repository, LifecycleEventRepository):
     ) -> tuple[AgentLifecycleEvent, ...]:
         name = _LIST_EVENTS.name
         filters = {
-            "agent_id": checks.optional(checks.text, agent_id, f"{name}: agent_id"),
+            "agent_id": validation.optional(validation.text, agent_id, f"{name}: agent_id"),
             "event_type": self._choice(
                 _EVENTS.mapper, "event_type", event_type, LifecycleEventType, f"{name}: event_type"
             ),
-            "since": checks.optional(checks.instant, since, f"{name}: since"),
+            "since": validation.optional(validation.instant, since, f"{name}: since"),
         }
         return await _LIST_EVENTS.fetch(self, filters, limit=limit, after=after)
 
@@ -187,9 +187,9 @@ class _TaskMetrics(Repository, TaskMetricRepository):
     ) -> tuple[TaskMetricRecord, ...]:
         name = _QUERY_TASKS.name
         filters = {
-            "agent_id": checks.optional(checks.text, agent_id, f"{name}: agent_id"),
-            "since": checks.optional(checks.instant, since, f"{name}: since"),
-            "until": checks.optional(checks.instant, until, f"{name}: until"),
+            "agent_id": validation.optional(validation.text, agent_id, f"{name}: agent_id"),
+            "since": validation.optional(validation.instant, since, f"{name}: since"),
+            "until": validation.optional(validation.instant, until, f"{name}: until"),
         }
         return await _QUERY_TASKS.fetch(self, filters, limit=limit, after=after)
 
@@ -220,7 +220,7 @@ class _CollaborationMetrics(Repository, CollaborationMetricRepository):
     ) -> tuple[CollaborationMetricRecord, ...]:
         name = _QUERY_COLLABORATION.name
         filters = {
-            "agent_id": checks.optional(checks.text, agent_id, f"{name}: agent_id"),
-            "since": checks.optional(checks.instant, since, f"{name}: since"),
+            "agent_id": validation.optional(validation.text, agent_id, f"{name}: agent_id"),
+            "since": validation.optional(validation.instant, since, f"{name}: since"),
         }
         return await _QUERY_COLLABORATION.fetch(self, filters, limit=limit, after=after)

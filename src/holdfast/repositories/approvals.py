@@ -9,13 +9,14 @@ from typing import Protocol, runtime_checkable
 
 from sqlalchemy import literal_column
 
-from holdfast import checks
+from holdfast import validation
 from holdfast.entities import ApprovalItem, ApprovalRiskLevel, ApprovalStatus
 from holdfast.errors import InvalidArgumentError
-from holdfast.repositories.base import Repository, provide, transition
-from holdfast.repositories.paging import EntityListing
-from holdfast.repositories.shapes import Keyed
 from holdfast.schema.approvals import approvals
+from holdfast.storage.listing import EntityListing
+from holdfast.storage.records import Keyed
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.statements import transition
 
 __all__ = ["ApprovalRepositories", "ApprovalRepository"]
 
@@ -131,7 +132,9 @@ class _Approvals(Repository, ApprovalRepository):
     ) -> tuple[ApprovalItem, ...]:
         name = _LIST_ITEMS.name
         filters = {
-            "status": checks.optional(checks.choice, status, ApprovalStatus, f"{name}: status"),
+            "status": validation.optional(
+                validation.choice, status, ApprovalStatus, f"{name}: status"
+            ),
             "risk_level": self._choice(
                 _APPROVALS.mapper,
                 "risk_level",
@@ -139,7 +142,9 @@ class _Approvals(Repository, ApprovalRepository):
                 ApprovalRiskLevel,
                 f"{name}: risk_level",
             ),
-            "action_type": checks.optional(checks.text, action_type, f"{name}: action_type"),
+            "action_type": validation.optional(
+                validation.text, action_type, f"{name}: action_type"
+            ),
         }
         return await _LIST_ITEMS.fetch(self, filters, limit=limit, after=after, offset=offset)
 
@@ -154,16 +159,16 @@ class _Approvals(Repository, ApprovalRepository):
     ) -> bool:
         name = _DECIDE.name
         decisions = (ApprovalStatus.APPROVED.value, ApprovalStatus.REJECTED.value)
-        chosen = checks.choice(status, decisions, f"{name}: status")
+        chosen = validation.choice(status, decisions, f"{name}: status")
         if chosen == ApprovalStatus.REJECTED and reason is None:
             raise InvalidArgumentError(f"{name}: a rejection needs a reason")
         arguments = (
             self._tenant,
-            checks.not_blank(approval_id, f"{name}: approval_id"),
+            validation.not_blank(approval_id, f"{name}: approval_id"),
             chosen,
-            checks.not_blank(decided_by, f"{name}: decided_by"),
-            checks.instant(decided_at, f"{name}: decided_at"),
-            checks.optional(checks.not_blank, reason, f"{name}: reason"),
+            validation.not_blank(decided_by, f"{name}: decided_by"),
+            validation.instant(decided_at, f"{name}: decided_at"),
+            validation.optional(validation.not_blank, reason, f"{name}: reason"),
         )
         return await self._session.execute(_DECIDE, arguments) > 0
 
@@ -171,9 +176,9 @@ class _Approvals(Repository, ApprovalRepository):
         name = _EXPIRE.name
         arguments = (
             self._tenant,
-            checks.not_blank(approval_id, f"{name}: approval_id"),
+            validation.not_blank(approval_id, f"{name}: approval_id"),
             ApprovalStatus.EXPIRED.value,
-            checks.instant(expired_at, f"{name}: expired_at"),
+            validation.instant(expired_at, f"{name}: expired_at"),
         )
         return await self._session.execute(_EXPIRE, arguments) > 0
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 from typing import Protocol, runtime_checkable
 
-from holdfast import checks
+from holdfast import validation
 from holdfast.entities import Artifact, ArtifactType
-from holdfast.repositories.base import Repository, provide, upsert_counting
-from holdfast.repositories.paging import EntityListing
-from holdfast.repositories.shapes import Keyed
 from holdfast.schema.artifacts import artifacts
+from holdfast.storage.listing import EntityListing
+from holdfast.storage.records import Keyed
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.statements import upsert_counting
 
 __all__ = ["ArtifactRepositories", "ArtifactRepository"]
 
@@ -90,8 +91,8 @@ class _Artifacts(Repository, ArtifactRepository):
     ) -> tuple[Artifact, ...]:
         name = _LIST_ARTIFACTS.name
         filters = {
-            "task_id": checks.optional(checks.text, task_id, f"{name}: task_id"),
-            "created_by": checks.optional(checks.text, created_by, f"{name}: created_by"),
+            "task_id": validation.optional(validation.text, task_id, f"{name}: task_id"),
+            "created_by": validation.optional(validation.text, created_by, f"{name}: created_by"),
             "artifact_type": self._choice(
                 _ARTIFACTS.mapper, "type", artifact_type, ArtifactType, f"{name}: artifact_type"
             ),

@@ -6,13 +6,14 @@ import operator
 from datetime import datetime
 from typing import Protocol, get_args, runtime_checkable
 
-from holdfast import checks
+from holdfast import validation
 from holdfast.entities import ApprovalRiskLevel, AuditEntry, AuditVerdictStr
 from holdfast.errors import InvalidArgumentError
-from holdfast.repositories.base import Repository, delete_up_to, provide
-from holdfast.repositories.paging import EntityListing
-from holdfast.repositories.shapes import AppendOnly
 from holdfast.schema.audit import audit_entries
+from holdfast.storage.listing import EntityListing
+from holdfast.storage.records import AppendOnly
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.statements import delete_up_to
 
 __all__ = ["AuditRepositories", "AuditRepository"]
 
@@ -96,21 +97,23 @@ class _AuditEntries(Repository, AuditRepository):
     ) -> tuple[AuditEntry, ...]:
         name = _QUERY.name
         filters = {
-            "agent_id": checks.optional(checks.text, agent_id, f"{name}: agent_id"),
-            "action_type": checks.optional(checks.text, action_type, f"{name}: action_type"),
+            "agent_id": validation.optional(validation.text, agent_id, f"{name}: agent_id"),
+            "action_type": validation.optional(
+                validation.text, action_type, f"{name}: action_type"
+            ),
             "verdict": self._choice(
                 _ENTRIES.mapper, "verdict", verdict, get_args(AuditVerdictStr), f"{name}: verdict"
             ),
             "risk_level": self._choice(
                 _ENTRIES.mapper, "risk_level", risk_level, ApprovalRiskLevel, f"{name}: risk_level"
             ),
-            "since": checks.optional(checks.instant, since, f"{name}: since"),
-            "until": checks.optional(checks.instant, until, f"{name}: until"),
+            "since": validation.optional(validation.instant, since, f"{name}: since"),
+            "until": validation.optional(validation.instant, until, f"{name}: until"),
         }
         if since is not None and until is not None and until < since:
             raise InvalidArgumentError(f"{name}: until lies before since")
         return await _QUERY.fetch(self, filters, limit=limit, after=after)
 
     async def purge_before(self, cutoff: datetime) -> int:
-        when = checks.instant(cutoff, f"{_PURGE.name}: cutoff")
+        when = validation.instant(cutoff, f"{_PURGE.name}: cutoff")
         return await self._session.execute(_PURGE, (self._tenant, when))

@@ -19,16 +19,17 @@ from sqlalchemy import (
     update,
 )
 
-from holdfast.engines.base import CHUNK, Row, Statement, TransactionScope
 from holdfast.entities import Priority, Task
 from holdfast.errors import MalformedRowError
-from holdfast.moments import next_moment
-from holdfast.repositories.base import Repository, parameter, where_equal
-from holdfast.repositories.shapes import Keyed
-from holdfast.schema.functions import json_texts
-from holdfast.schema.meta import TENANT
-from holdfast.schema.types import INTEGER
 from holdfast.schema.work import tasks
+from holdfast.storage.functions import json_texts
+from holdfast.storage.moments import next_moment
+from holdfast.storage.records import Keyed
+from holdfast.storage.repository import Repository
+from holdfast.storage.session import CHUNK, Row, Statement, TransactionScope
+from holdfast.storage.statements import parameter, where_equal
+from holdfast.storage.tables import TENANT
+from holdfast.storage.types import INTEGER
 
 __all__ = ["TASKS", "Claims"]
 

@@ -10,8 +10,7 @@ from typing import Any, Protocol, get_args, runtime_checkable
 from sqlalchemy import func, literal_column, select
 from sqlalchemy.dialects import postgresql
 
-from holdfast import checks
-from holdfast.engines.base import Session, Statement
+from holdfast import validation
 from holdfast.entities import (
     ConfidenceMetadata,
     DecisionOutcome,
@@ -21,12 +20,14 @@ from holdfast.entities import (
     RiskCard,
 )
 from holdfast.errors import InvalidArgumentError
-from holdfast.repositories.base import Repository, parameter, provide, where_equal
-from holdfast.repositories.paging import EntityListing
-from holdfast.repositories.shapes import Records
 from holdfast.schema.decisions import decision_records
-from holdfast.schema.meta import TENANT
 from holdfast.schema.work import tasks
+from holdfast.storage.listing import EntityListing
+from holdfast.storage.records import Records
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.session import Session, Statement
+from holdfast.storage.statements import parameter, where_equal
+from holdfast.storage.tables import TENANT
 
 __all__ = ["DecisionRepositories", "DecisionRepository"]
 
@@ -179,7 +180,7 @@ class _Decisions(Repository, DecisionRepository):
         lens_attribution: tuple[LensAttribution, ...] = (),
         extra: Mapping[str, object] | None = None,
     ) -> DecisionRecord:
-        when = checks.instant(recorded_at, f"{_APPEND.name}: recorded_at")
+        when = validation.instant(recorded_at, f"{_APPEND.name}: recorded_at")
         fields = {
             "id": record_id,
             "task_id": task_id,
@@ -198,7 +199,7 @@ class _Decisions(Repository, DecisionRepository):
         }
         mapper = self._bound(_DECISIONS.mapper)
         kind = mapper.entity
-        own = checks.mapping(extra, f"{_APPEND.name}: extra")
+        own = validation.mapping(extra, f"{_APPEND.name}: extra")
         if unknown := own.keys() & fields.keys() | own.keys() - kind.model_fields.keys():
             raise InvalidArgumentError(
                 f"{_APPEND.name}: extra may hold the further fields of {kind.__name__}, not "
@@ -224,7 +225,7 @@ class _Decisions(Repository, DecisionRepository):
     async def list_by_task(
         self, task_id: str, *, limit: int | None = None, after: DecisionRecord | str | None = None
     ) -> tuple[DecisionRecord, ...]:
-        filters = {"task_id": checks.not_blank(task_id, f"{_BY_TASK.name}: task_id")}
+        filters = {"task_id": validation.not_blank(task_id, f"{_BY_TASK.name}: task_id")}
         return await _BY_TASK.fetch(self, filters, limit=limit, after=after)
 
     async def list_by_agent(
@@ -235,7 +236,7 @@ class _Decisions(Repository, DecisionRepository):
         limit: int | None = None,
         after: DecisionRecord | str | None = None,
     ) -> tuple[DecisionRecord, ...]:
-        chosen = checks.choice(role, get_args(DecisionRole), f"{_BY_EXECUTOR.name}: role")
-        filters = {"agent_id": checks.not_blank(agent_id, f"{_BY_EXECUTOR.name}: agent_id")}
+        chosen = validation.choice(role, get_args(DecisionRole), f"{_BY_EXECUTOR.name}: role")
+        filters = {"agent_id": validation.not_blank(agent_id, f"{_BY_EXECUTOR.name}: agent_id")}
         listing = _BY_EXECUTOR if chosen == "executor" else _BY_REVIEWER
         return await listing.fetch(self, filters, limit=limit, after=after)

@@ -10,8 +10,7 @@ from typing import Protocol, runtime_checkable
 from sqlalchemy import literal_column
 from sqlalchemy.dialects import postgresql
 
-from holdfast import checks
-from holdfast.engines.base import Statement
+from holdfast import validation
 from holdfast.entities import (
     IdempotencyClaim,
     IdempotencyOutcome,
@@ -20,16 +19,12 @@ from holdfast.entities import (
 )
 from holdfast.entities.base import utc_now
 from holdfast.errors import InvalidArgumentError
-from holdfast.repositories.base import (
-    Repository,
-    delete_up_to,
-    parameter,
-    provide,
-    transition,
-)
-from holdfast.repositories.shapes import Records
 from holdfast.schema.idempotency import idempotency_keys
-from holdfast.schema.meta import TENANT
+from holdfast.storage.records import Records
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.session import Statement
+from holdfast.storage.statements import delete_up_to, parameter, transition
+from holdfast.storage.tables import TENANT
 
 __all__ = ["IdempotencyRepositories", "IdempotencyRepository"]
 
@@ -148,8 +143,8 @@ class _IdempotencyKeys(Repository, IdempotencyRepository):
         self, scope: str, key: str, ttl_seconds: float, now: datetime | None = None
     ) -> IdempotencyClaim:
         name = _CLAIM.name
-        checks.not_blank(scope, f"{name}: scope")
-        checks.not_blank(key, f"{name}: key")
+        validation.not_blank(scope, f"{name}: scope")
+        validation.not_blank(key, f"{name}: key")
         moment = _moment(now, name)
         wanted = IdempotencyRecord(
             scope=scope,
@@ -178,7 +173,7 @@ class _IdempotencyKeys(Repository, IdempotencyRepository):
         response: str | None = None,
         now: datetime | None = None,
     ) -> bool:
-        checks.optional(checks.text, response, f"{_COMPLETE.name}: response")
+        validation.optional(validation.text, response, f"{_COMPLETE.name}: response")
         status = IdempotencyStatus.COMPLETED
         return await self._end(_COMPLETE, scope, key, claim_token, status, response, now)
 
@@ -191,7 +186,7 @@ class _IdempotencyKeys(Repository, IdempotencyRepository):
         error: str,
         now: datetime | None = None,
     ) -> bool:
-        checks.not_blank(error, f"{_FAIL.name}: error")
+        validation.not_blank(error, f"{_FAIL.name}: error")
         status = IdempotencyStatus.FAILED
         return await self._end(_FAIL, scope, key, claim_token, status, error, now)
 
@@ -207,8 +202,8 @@ class _IdempotencyKeys(Repository, IdempotencyRepository):
         """What is stored and not over, and as the application's class."""
         arguments = (
             self._tenant,
-            checks.not_blank(scope, f"{_GET.name}: scope"),
-            checks.not_blank(key, f"{_GET.name}: key"),
+            validation.not_blank(scope, f"{_GET.name}: scope"),
+            validation.not_blank(key, f"{_GET.name}: key"),
         )
         row = await self._session.get(_GET, arguments)
         found = None if row is None else _KEYS.both(self, row)
@@ -230,12 +225,12 @@ class _IdempotencyKeys(Repository, IdempotencyRepository):
         name = statement.name
         arguments = (
             self._tenant,
-            checks.not_blank(scope, f"{name}: scope"),
-            checks.not_blank(key, f"{name}: key"),
+            validation.not_blank(scope, f"{name}: scope"),
+            validation.not_blank(key, f"{name}: key"),
             status.value,
             _moment(now, name),
             result,
-            checks.not_blank(claim_token, f"{name}: claim_token"),
+            validation.not_blank(claim_token, f"{name}: claim_token"),
         )
         return await self._session.execute(statement, arguments) > 0
 
@@ -244,14 +239,14 @@ _END = datetime.max.replace(tzinfo=UTC)
 
 
 def _moment(now: datetime | None, name: str) -> datetime:
-    return utc_now() if now is None else checks.instant(now, f"{name}: now")
+    return utc_now() if now is None else validation.instant(now, f"{name}: now")
 
 
 def _expiry(moment: datetime, ttl_seconds: float) -> datetime:
     place = f"{_CLAIM.name}: ttl_seconds"
-    seconds = checks.amount(ttl_seconds, place)
+    seconds = validation.amount(ttl_seconds, place)
     if seconds < 1e-6 or seconds > (_END - moment).total_seconds():
         raise InvalidArgumentError(
             f"{place} must be a microsecond at least, and end in the year 9999"
         )
-    return checks.instant(moment + timedelta(seconds=seconds), place)
+    return validation.instant(moment + timedelta(seconds=seconds), place)

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Protocol, runtime_checkable
 
-from holdfast import checks, jsontext
-from holdfast.engines.base import Session
+from holdfast import validation
 from holdfast.entities import (
     OperationLogEntry,
     OperationLogSnapshot,
@@ -18,8 +17,6 @@ from holdfast.entities import (
 )
 from holdfast.entities.base import new_id, utc_now
 from holdfast.errors import InvalidArgumentError
-from holdfast.mapping import checked
-from holdfast.repositories.base import Repository, provide
 from holdfast.repositories.org_facts import (
     AT,
     BY_CATEGORY,
@@ -33,6 +30,10 @@ from holdfast.repositories.org_facts import (
     SEARCHES,
 )
 from holdfast.schema.knowledge import org_facts_snapshot
+from holdfast.storage.mapping import checked
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.session import Session
+from holdfast.validation import jsontext
 
 __all__ = ["KnowledgeRepositories", "OrgFactRepository"]
 
@@ -171,13 +172,13 @@ class _OrgFacts(Repository, OrgFactRepository):
         place = f"{name}: categories"
         if isinstance(categories, str) or not isinstance(categories, Iterable | None):
             raise InvalidArgumentError(f"{place} must be a collection of categories")
-        chosen = sorted({checks.choice(c, OrgFactCategory, place) for c in categories or ()})
+        chosen = sorted({validation.choice(c, OrgFactCategory, place) for c in categories or ()})
         arguments: list[Any] = [self._tenant, *chosen]
         if text is not None:
             # ASCII letters only, as the database does.
-            wanted = checks.not_blank(text, f"{name}: text")
+            wanted = validation.not_blank(text, f"{name}: text")
             arguments.append(wanted.translate(_LOWER))
-        arguments.append(min(max(checks.integer(limit, f"{name}: limit"), 1), _LARGEST_QUERY))
+        arguments.append(min(max(validation.integer(limit, f"{name}: limit"), 1), _LARGEST_QUERY))
         statement = SEARCHES[len(chosen), text is not None]
         rows = await self._session.fetch(statement, tuple(arguments), at_most=arguments[-1])
         return await self._all_of(rows, self._bound(FACTS.mapper).decode)
@@ -190,11 +191,11 @@ class _OrgFacts(Repository, OrgFactRepository):
         after: OrgFact | str | None = None,
     ) -> tuple[OrgFact, ...]:
         place = f"{BY_CATEGORY.name}: category"
-        filters = {"category": checks.choice(category, OrgFactCategory, place)}
+        filters = {"category": validation.choice(category, OrgFactCategory, place)}
         return await BY_CATEGORY.fetch(self, filters, limit=limit, after=after)
 
     async def delete(self, fact_id: str, *, author: OrgFactAuthor) -> bool:
-        checks.not_blank(fact_id, f"{RETRACT.name}: fact_id")
+        validation.not_blank(fact_id, f"{RETRACT.name}: fact_id")
         by = dict(self._author(author, f"{RETRACT.name}: author"))
 
         async def retract(session: Session) -> bool:
@@ -218,7 +219,7 @@ class _OrgFacts(Repository, OrgFactRepository):
         given: object = timestamp
         if isinstance(given, datetime) and given.utcoffset() is None:
             timestamp = given.replace(tzinfo=UTC)
-        at = checks.instant(timestamp, f"{AT.name}: timestamp")
+        at = validation.instant(timestamp, f"{AT.name}: timestamp")
         return await AT.fetch(self, {"timestamp": at, "at": at}, limit=limit, after=after)
 
     async def get_operation_log(
@@ -228,7 +229,7 @@ class _OrgFacts(Repository, OrgFactRepository):
         limit: int | None = None,
         after: OperationLogEntry | tuple[str, int] | None = None,
     ) -> tuple[OperationLogEntry, ...]:
-        filters = {"fact_id": checks.not_blank(fact_id, f"{LIST_LOG.name}: fact_id")}
+        filters = {"fact_id": validation.not_blank(fact_id, f"{LIST_LOG.name}: fact_id")}
         return await LIST_LOG.fetch(self, filters, limit=limit, after=after)
 
     async def _note(

@@ -10,17 +10,18 @@ from typing import Any, Protocol, Self, runtime_checkable
 from sqlalchemy import and_, bindparam, case, delete, literal_column, null, or_
 from sqlalchemy.dialects import postgresql
 
-from holdfast import checks
-from holdfast.engines.base import Statement
+from holdfast import validation
 from holdfast.entities import Lockout, LockoutConfig
 from holdfast.entities.base import utc_now
-from holdfast.mapping import checked
-from holdfast.repositories.base import Repository, delete_by, parameter, provide, where_equal
-from holdfast.repositories.paging import Listing
-from holdfast.repositories.shapes import Records
 from holdfast.schema.lockouts import lockouts
-from holdfast.schema.meta import TENANT
-from holdfast.schema.types import INTEGER
+from holdfast.storage.listing import Listing
+from holdfast.storage.mapping import checked
+from holdfast.storage.records import Records
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.session import Statement
+from holdfast.storage.statements import delete_by, parameter, where_equal
+from holdfast.storage.tables import TENANT
+from holdfast.storage.types import INTEGER
 
 __all__ = ["LockoutRepositories", "LockoutRepository"]
 
@@ -177,11 +178,11 @@ class _Lockouts(Repository, LockoutRepository):
         now, config = utc_now(), self._config
         lock_end = now + _lasting(config.lockout_seconds, _END - now)
         first = Lockout(
-            username=checks.not_blank(username, f"{name}: username"),
+            username=validation.not_blank(username, f"{name}: username"),
             failures=1,
             window_started_at=now,
             last_failure_at=now,
-            last_ip=checks.text(ip, f"{name}: ip"),
+            last_ip=validation.text(ip, f"{name}: ip"),
             locked_until=lock_end if config.max_attempts == 1 else None,
         )
         arguments = _LOCKOUTS.mapper.encode(self._tenant, first)
@@ -196,7 +197,7 @@ class _Lockouts(Repository, LockoutRepository):
         return end is not None
 
     async def record_success(self, username: str) -> None:
-        checks.not_blank(username, f"{_RECORD_SUCCESS.name}: username")
+        validation.not_blank(username, f"{_RECORD_SUCCESS.name}: username")
         await self._session.execute(_RECORD_SUCCESS, (self._tenant, username))
         self._ends.pop(username, None)
 

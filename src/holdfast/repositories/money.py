@@ -10,14 +10,10 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, and_, case, func, literal_column
 from sqlalchemy.dialects import postgresql
 
-from holdfast import checks
-from holdfast.engines.base import Row, Statement
+from holdfast import validation
 from holdfast.entities import CostRecord, ProjectCostAggregate
 from holdfast.entities.base import utc_now
 from holdfast.errors import InvalidArgumentError, MalformedRowError
-from holdfast.mapping import Mapper
-from holdfast.moments import time_ordered_id
-from holdfast.repositories.base import Repository, insert, provide, select_by
 from holdfast.repositories.nanos import (
     LARGEST,
     NANOS,
@@ -28,10 +24,15 @@ from holdfast.repositories.nanos import (
     nanos_of,
     units_of,
 )
-from holdfast.repositories.paging import Listing
-from holdfast.repositories.shapes import Records
-from holdfast.schema.meta import TENANT
 from holdfast.schema.money import cost_records, project_cost_aggregates
+from holdfast.storage.listing import Listing
+from holdfast.storage.mapping import Mapper
+from holdfast.storage.moments import time_ordered_id
+from holdfast.storage.records import Records
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.session import Row, Statement
+from holdfast.storage.statements import insert, select_by
+from holdfast.storage.tables import TENANT
 
 __all__ = ["CostRecordRepository", "MoneyRepositories", "ProjectCostAggregateRepository"]
 
@@ -211,8 +212,8 @@ class _CostRecords(Repository, CostRecordRepository):
 
 def _filters(name: str, agent_id: str | None, task_id: str | None) -> dict[str, str | None]:
     return {
-        "agent_id": checks.optional(checks.text, agent_id, f"{name}: agent_id"),
-        "task_id": checks.optional(checks.text, task_id, f"{name}: task_id"),
+        "agent_id": validation.optional(validation.text, agent_id, f"{name}: agent_id"),
+        "task_id": validation.optional(validation.text, task_id, f"{name}: task_id"),
     }
 
 
@@ -291,10 +292,10 @@ class _ProjectCostAggregates(Repository, ProjectCostAggregateRepository):
         name = _INCREMENT.name
         arguments = (
             self._tenant,
-            checks.not_blank(project_id, f"{name}: project_id"),
+            validation.not_blank(project_id, f"{name}: project_id"),
             _addend(cost, f"{name}: cost"),
-            checks.count(input_tokens, f"{name}: input_tokens"),
-            checks.count(output_tokens, f"{name}: output_tokens"),
+            validation.count(input_tokens, f"{name}: input_tokens"),
+            validation.count(output_tokens, f"{name}: output_tokens"),
             1,
             utc_now(),
         )
@@ -309,7 +310,7 @@ class _ProjectCostAggregates(Repository, ProjectCostAggregateRepository):
 
 
 def _addend(cost: float, place: str) -> float:
-    amount = checks.amount(cost, place)
+    amount = validation.amount(cost, place)
     if amount > LARGEST_TOTAL:
         raise InvalidArgumentError(f"{place} would not fit: a total may be {LARGEST_TOTAL} at most")
     return amount + 0.0  # no -0.0, which one of the engines would keep

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, literal_column
 
-from holdfast.schema.functions import whole
+from holdfast.storage.functions import whole
 
 __all__ = [
     "LARGEST",

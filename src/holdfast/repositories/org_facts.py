@@ -18,16 +18,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-from holdfast.engines.base import Statement
 from holdfast.entities import OperationLogEntry, OperationLogSnapshot, OrgFact, OrgFactCategory
 from holdfast.entities.base import utc_now
-from holdfast.mapping import Mapper, row_reader
-from holdfast.repositories.base import Repository, insert, parameter, where_equal
-from holdfast.repositories.paging import EntityListing, Listing
-from holdfast.repositories.shapes import Records
-from holdfast.schema.functions import position
 from holdfast.schema.knowledge import org_facts_operation_log, org_facts_snapshot
-from holdfast.schema.meta import TENANT
+from holdfast.storage.functions import position
+from holdfast.storage.listing import EntityListing, Listing
+from holdfast.storage.mapping import Mapper, row_reader
+from holdfast.storage.records import Records
+from holdfast.storage.repository import Repository
+from holdfast.storage.session import Statement
+from holdfast.storage.statements import insert, parameter, where_equal
+from holdfast.storage.tables import TENANT
 
 __all__ = [
     "AT", "BY_CATEGORY", "FACTS", "GET", "LIST_LOG", "LOG", "NOTE", "PUBLISH", "RETRACT",

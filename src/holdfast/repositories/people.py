@@ -7,13 +7,13 @@ from typing import Protocol, runtime_checkable
 
 from sqlalchemy import func, literal_column
 
-from holdfast import checks
+from holdfast import validation
 from holdfast.entities import ApiKey, HumanRole, OrgRole, User
 from holdfast.errors import InvalidArgumentError
-from holdfast.repositories.base import Repository, provide
-from holdfast.repositories.paging import EntityListing, Listing
-from holdfast.repositories.shapes import Keyed
 from holdfast.schema.people import api_keys, users
+from holdfast.storage.listing import EntityListing, Listing
+from holdfast.storage.records import Keyed
+from holdfast.storage.repository import Repository, provide
 
 __all__ = ["ApiKeyRepository", "PeopleRepositories", "UserRepository"]
 
@@ -172,14 +172,14 @@ class _Users(Repository, UserRepository):
         return await _LIST_USERS.fetch(self, {}, limit=limit, after=after)
 
     async def list_users_paginated(self, *, after_id: str | None, limit: int) -> tuple[User, ...]:
-        checks.integer(limit, f"{_PAGE_USERS.name}: limit")
+        validation.integer(limit, f"{_PAGE_USERS.name}: limit")
         return await _PAGE_USERS.fetch(self, {}, limit=limit, after=after_id)
 
     async def count(self) -> int:
         return (await _COUNT_USERS.fetch(self, {}, limit=1))[0]
 
     async def count_by_role(self, role: HumanRole) -> int:
-        chosen = checks.choice(role, HumanRole, f"{_COUNT_BY_ROLE.name}: role")
+        chosen = validation.choice(role, HumanRole, f"{_COUNT_BY_ROLE.name}: role")
         return (await _COUNT_BY_ROLE.fetch(self, {"role": chosen}, limit=1))[0]
 
     async def delete(self, user_id: str) -> bool:
@@ -213,7 +213,7 @@ class _ApiKeys(Repository, ApiKeyRepository):
     async def list_by_user(
         self, user_id: str, *, limit: int | None = None, after: ApiKey | str | None = None
     ) -> tuple[ApiKey, ...]:
-        filters = {"user_id": checks.not_blank(user_id, f"{_BY_USER.name}: user_id")}
+        filters = {"user_id": validation.not_blank(user_id, f"{_BY_USER.name}: user_id")}
         return await _BY_USER.fetch(self, filters, limit=limit, after=after)
 
     async def delete(self, key_id: str) -> bool:

@@ -6,15 +6,16 @@ from typing import Protocol, runtime_checkable
 
 from sqlalchemy import func
 
-from holdfast import checks
-from holdfast.engines.base import Row
+from holdfast import validation
 from holdfast.entities import PresetListRow, PresetRow
 from holdfast.errors import InvalidArgumentError
-from holdfast.explaining import insist_on_texts
-from holdfast.repositories.base import Repository, delete_by, provide, select_by, upsert
-from holdfast.repositories.paging import Listing
-from holdfast.schema.meta import TENANT
 from holdfast.schema.presets import custom_presets
+from holdfast.storage.explaining import insist_on_texts
+from holdfast.storage.listing import Listing
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.session import Row
+from holdfast.storage.statements import delete_by, select_by, upsert
+from holdfast.storage.tables import TENANT
 
 __all__ = ["PersonalityPresetRepository", "PresetRepositories"]
 
@@ -96,14 +97,14 @@ class _CustomPresets(Repository, PersonalityPresetRepository):
     ) -> None:
         given = (name, config_json, description, created_at, updated_at)
         for parameter, value in zip(_PARAMETERS[1:], given, strict=True):
-            checks.text(value, f"{_SAVE.name}: {parameter}")
-        checks.not_blank(name, f"{_SAVE.name}: name")
+            validation.text(value, f"{_SAVE.name}: {parameter}")
+        validation.not_blank(name, f"{_SAVE.name}: name")
         if not config_json:
             raise InvalidArgumentError(f"{_SAVE.name}: config_json must not be empty")
         await self._session.write(_SAVE, (self._tenant, *given))
 
     async def get(self, name: str) -> PresetRow | None:
-        checks.not_blank(name, f"{_GET.name}: name")
+        validation.not_blank(name, f"{_GET.name}: name")
         row = await self._session.get(_GET, (self._tenant, name))
         if row is None:
             return None
@@ -117,7 +118,7 @@ class _CustomPresets(Repository, PersonalityPresetRepository):
         return await _LIST.fetch(self, {}, limit=limit, after=place)
 
     async def delete(self, name: str) -> bool:
-        checks.not_blank(name, f"{_DELETE.name}: name")
+        validation.not_blank(name, f"{_DELETE.name}: name")
         return await self._session.execute(_DELETE, (self._tenant, name)) > 0
 
     async def count(self) -> int:

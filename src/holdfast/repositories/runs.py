@@ -8,13 +8,14 @@ from typing import Protocol, runtime_checkable
 
 from sqlalchemy import literal_column
 
-from holdfast import checks
+from holdfast import validation
 from holdfast.entities import AgentRuntimeState, Checkpoint, Heartbeat, ParkedContext
 from holdfast.errors import InvalidArgumentError
-from holdfast.repositories.base import Repository, delete_by, provide
-from holdfast.repositories.paging import EntityListing
-from holdfast.repositories.shapes import Keyed
 from holdfast.schema.runs import agent_states, checkpoints, heartbeats, parked_contexts
+from holdfast.storage.listing import EntityListing
+from holdfast.storage.records import Keyed
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.statements import delete_by
 
 __all__ = [
     "AgentStateRepository",
@@ -173,15 +174,15 @@ class _Checkpoints(Repository, CheckpointRepository):
         if execution_id is None and task_id is None:
             raise InvalidArgumentError(f"{name} needs execution_id, task_id or both")
         filters = {
-            "execution_id": checks.optional(
-                checks.not_blank, execution_id, f"{name}: execution_id"
+            "execution_id": validation.optional(
+                validation.not_blank, execution_id, f"{name}: execution_id"
             ),
-            "task_id": checks.optional(checks.not_blank, task_id, f"{name}: task_id"),
+            "task_id": validation.optional(validation.not_blank, task_id, f"{name}: task_id"),
         }
         return await _LATEST.first(self, filters)
 
     async def delete_by_execution(self, execution_id: str) -> int:
-        checks.not_blank(execution_id, f"{_DELETE_BY_EXECUTION.name}: execution_id")
+        validation.not_blank(execution_id, f"{_DELETE_BY_EXECUTION.name}: execution_id")
         return await self._session.execute(_DELETE_BY_EXECUTION, (self._tenant, execution_id))
 
 
@@ -211,7 +212,7 @@ class _Heartbeats(Repository, HeartbeatRepository):
         limit: int | None = None,
         after: Heartbeat | str | None = None,
     ) -> tuple[Heartbeat, ...]:
-        filters = {"threshold": checks.instant(threshold, f"{_STALE.name}: threshold")}
+        filters = {"threshold": validation.instant(threshold, f"{_STALE.name}: threshold")}
         return await _STALE.fetch(self, filters, limit=limit, after=after)
 
     async def delete(self, execution_id: str) -> bool:
@@ -246,13 +247,13 @@ class _ParkedContexts(Repository, ParkedContextRepository):
 
     async def get_by_approval(self, approval_id: str) -> ParkedContext | None:
         name = _BY_APPROVAL.name
-        filters = {"approval_id": checks.not_blank(approval_id, f"{name}: approval_id")}
+        filters = {"approval_id": validation.not_blank(approval_id, f"{name}: approval_id")}
         return await _BY_APPROVAL.first(self, filters)
 
     async def get_by_agent(
         self, agent_id: str, *, limit: int | None = None, after: ParkedContext | str | None = None
     ) -> tuple[ParkedContext, ...]:
-        filters = {"agent_id": checks.not_blank(agent_id, f"{_BY_AGENT.name}: agent_id")}
+        filters = {"agent_id": validation.not_blank(agent_id, f"{_BY_AGENT.name}: agent_id")}
         return await _BY_AGENT.fetch(self, filters, limit=limit, after=after)
 
     async def delete(self, parked_id: str) -> bool:

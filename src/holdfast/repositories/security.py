@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from sqlalchemy import literal_column
 
-from holdfast import checks
+from holdfast import validation
 from holdfast.entities import (
     CircuitBreakerStateRecord,
     RiskTierOverride,
@@ -17,10 +17,11 @@ from holdfast.entities import (
 )
 from holdfast.entities.base import utc_now
 from holdfast.errors import InvalidArgumentError
-from holdfast.repositories.base import Repository, provide, transition
-from holdfast.repositories.paging import EntityListing
-from holdfast.repositories.shapes import AppendOnly, Keyed
 from holdfast.schema.security import circuit_breaker_state, risk_overrides, ssrf_violations
+from holdfast.storage.listing import EntityListing
+from holdfast.storage.records import AppendOnly, Keyed
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.statements import transition
 
 __all__ = [
     "CircuitBreakerStateRepository",
@@ -168,9 +169,9 @@ class _RiskOverrides(Repository, RiskOverrideRepository):
         name = _REVOKE.name
         arguments = (
             self._tenant,
-            checks.not_blank(override_id, f"{name}: override_id"),
-            checks.not_blank(revoked_by, f"{name}: revoked_by"),
-            checks.instant(revoked_at, f"{name}: revoked_at"),
+            validation.not_blank(override_id, f"{name}: override_id"),
+            validation.not_blank(revoked_by, f"{name}: revoked_by"),
+            validation.instant(revoked_at, f"{name}: revoked_at"),
         )
         return await self._session.execute(_REVOKE, arguments) > 0
 
@@ -208,7 +209,9 @@ class _SsrfViolations(Repository, SsrfViolationRepository):
         after: SsrfViolation | str | None = None,
     ) -> tuple[SsrfViolation, ...]:
         place = f"{_LIST_VIOLATIONS.name}: status"
-        filters = {"status": checks.optional(checks.choice, status, SsrfViolationStatus, place)}
+        filters = {
+            "status": validation.optional(validation.choice, status, SsrfViolationStatus, place)
+        }
         return await _LIST_VIOLATIONS.fetch(self, filters, limit=limit, after=after)
 
     async def update_status(
@@ -220,15 +223,15 @@ class _SsrfViolations(Repository, SsrfViolationRepository):
         resolved_at: datetime,
     ) -> bool:
         name = _RESOLVE.name
-        chosen = checks.choice(status, SsrfViolationStatus, f"{name}: status")
+        chosen = validation.choice(status, SsrfViolationStatus, f"{name}: status")
         if chosen == SsrfViolationStatus.PENDING:
             raise InvalidArgumentError(f"{name}: status must be allowed or denied")
         arguments = (
             self._tenant,
-            checks.not_blank(violation_id, f"{name}: violation_id"),
+            validation.not_blank(violation_id, f"{name}: violation_id"),
             chosen,
-            checks.not_blank(resolved_by, f"{name}: resolved_by"),
-            checks.instant(resolved_at, f"{name}: resolved_at"),
+            validation.not_blank(resolved_by, f"{name}: resolved_by"),
+            validation.instant(resolved_at, f"{name}: resolved_at"),
         )
         return await self._session.execute(_RESOLVE, arguments) > 0
 

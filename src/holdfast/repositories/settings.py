@@ -9,22 +9,15 @@ from typing import Protocol, runtime_checkable
 from sqlalchemy import delete, update
 from sqlalchemy.dialects import postgresql
 
-from holdfast import checks
-from holdfast.engines.base import Row, Session, Statement, TransactionScope
+from holdfast import validation
 from holdfast.errors import InvalidArgumentError
-from holdfast.explaining import insist_on_texts
-from holdfast.repositories.base import (
-    Repository,
-    delete_by,
-    parameter,
-    provide,
-    select_by,
-    upsert,
-    where_equal,
-)
-from holdfast.repositories.paging import Listing
-from holdfast.schema.meta import TENANT
 from holdfast.schema.settings import settings
+from holdfast.storage.explaining import insist_on_texts
+from holdfast.storage.listing import Listing
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.session import Row, Session, Statement, TransactionScope
+from holdfast.storage.statements import delete_by, parameter, select_by, upsert, where_equal
+from holdfast.storage.tables import TENANT
 
 __all__ = ["SettingsRepositories", "SettingsRepository"]
 
@@ -179,7 +172,7 @@ class _Settings(Repository, SettingsRepository):
         limit: int | None = None,
         after: str | tuple[str, ...] | None = None,
     ) -> tuple[tuple[str, str, str], ...]:
-        filters = {"namespace": checks.not_blank(namespace, f"{_NAMESPACE.name}: namespace")}
+        filters = {"namespace": validation.not_blank(namespace, f"{_NAMESPACE.name}: namespace")}
         key = after[0] if isinstance(after, tuple) and after else after
         place = None if key is None else (namespace, key)
         return await _NAMESPACE.fetch(self, filters, limit=limit, after=place)
@@ -216,7 +209,7 @@ class _Settings(Repository, SettingsRepository):
                 )
             _check_key("settings.set_many", item[0], item[1])
         place = "settings.set_many: expected_updated_at_map"
-        expected = checks.mapping(expected_updated_at_map, place)
+        expected = validation.mapping(expected_updated_at_map, place)
         if unknown := expected.keys() - {(item[0], item[1]) for item in items}:
             raise InvalidArgumentError(
                 f"{place} names {len(unknown)} keys that are not among the items"
@@ -238,11 +231,11 @@ class _Settings(Repository, SettingsRepository):
         return await self._session.execute(_DELETE, (self._tenant, namespace, key)) > 0
 
     async def delete_namespace(self, namespace: str) -> int:
-        checks.not_blank(namespace, f"{_DELETE_NAMESPACE.name}: namespace")
+        validation.not_blank(namespace, f"{_DELETE_NAMESPACE.name}: namespace")
         return await self._session.execute(_DELETE_NAMESPACE, (self._tenant, namespace))
 
     async def delete_namespace_returning_keys(self, namespace: str) -> tuple[str, ...]:
-        checks.not_blank(namespace, f"{_DELETE_RETURNING.name}: namespace")
+        validation.not_blank(namespace, f"{_DELETE_RETURNING.name}: namespace")
         rows = await self._session.returning(_DELETE_RETURNING, (self._tenant, namespace))
         return tuple(sorted(row[0] for row in rows))
 
@@ -252,18 +245,18 @@ async def _set(
 ) -> bool:
     namespace, key, value, updated_at = item
     _check_key(_SET.name, namespace, key)
-    checks.text(value, f"{_SET.name}: value")
-    checks.text(updated_at, f"{_SET.name}: updated_at")
+    validation.text(value, f"{_SET.name}: value")
+    validation.text(updated_at, f"{_SET.name}: updated_at")
     arguments = (tenant, namespace, key, value, updated_at)
     if expected is None:
         await session.write(_SET, arguments)
         return True
-    checks.text(expected, f"{_SET.name}: expected_updated_at")
+    validation.text(expected, f"{_SET.name}: expected_updated_at")
     if expected == "":
         return await session.execute(_SET_IF_ABSENT, arguments) > 0
     return await session.execute(_SET_IF_EQUAL, (*arguments, expected)) > 0
 
 
 def _check_key(name: str, namespace: str, key: str) -> None:
-    checks.not_blank(namespace, f"{name}: namespace")
-    checks.not_blank(key, f"{name}: key")
+    validation.not_blank(namespace, f"{name}: namespace")
+    validation.not_blank(key, f"{name}: key")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import operator
 from typing import Protocol, runtime_checkable
 
-from holdfast import checks
+from holdfast import validation
 from holdfast.entities import Message
-from holdfast.repositories.base import Repository, provide
-from holdfast.repositories.paging import EntityListing
-from holdfast.repositories.shapes import AppendOnly
 from holdfast.schema.talk import messages
+from holdfast.storage.listing import EntityListing
+from holdfast.storage.records import AppendOnly
+from holdfast.storage.repository import Repository, provide
 
 __all__ = ["MessageRepository", "TalkRepositories"]
 
@@ -60,5 +60,5 @@ class _Messages(Repository, MessageRepository):
     async def get_history(
         self, channel: str, *, limit: int | None = None, after: Message | str | None = None
     ) -> tuple[Message, ...]:
-        filters = {"channel": checks.not_blank(channel, f"{_HISTORY.name}: channel")}
+        filters = {"channel": validation.not_blank(channel, f"{_HISTORY.name}: channel")}
         return await _HISTORY.fetch(self, filters, limit=limit, after=after)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel
 
-from holdfast import checks
+from holdfast import validation
 from holdfast.entities import (
     AgentIdentity,
     BudgetConfig,
@@ -18,9 +18,9 @@ from holdfast.entities import (
     WorkflowDefinition,
     compute_content_hash,
 )
-from holdfast.repositories.base import Repository, provide
-from holdfast.repositories.shapes import History
 from holdfast.schema import versions as tables
+from holdfast.storage.records import History
+from holdfast.storage.repository import Repository, provide
 
 __all__ = ["VersionRepositories", "VersionRepository", "VersioningService"]
 
@@ -167,7 +167,9 @@ class _Versions(Repository, VersionRepository[T]):
 
     async def get_version(self, entity_id: str, version: int) -> VersionSnapshot[T] | None:
         place = f"{self.table.name}.get_version: version"
-        return await self._first("get_version", entity_id, version=checks.integer(version, place))
+        return await self._first(
+            "get_version", entity_id, version=validation.integer(version, place)
+        )
 
     async def get_latest_version(self, entity_id: str) -> VersionSnapshot[T] | None:
         return await self._first("get_latest_version", entity_id)
@@ -175,7 +177,7 @@ class _Versions(Repository, VersionRepository[T]):
     async def get_by_content_hash(
         self, entity_id: str, content_hash: str
     ) -> VersionSnapshot[T] | None:
-        checks.not_blank(content_hash, f"{self.table.name}.get_by_content_hash: content_hash")
+        validation.not_blank(content_hash, f"{self.table.name}.get_by_content_hash: content_hash")
         return await self._first("get_by_content_hash", entity_id, content_hash=content_hash)
 
     async def list_versions(
@@ -187,8 +189,8 @@ class _Versions(Repository, VersionRepository[T]):
         after: VersionSnapshot[T] | tuple[str, int] | None = None,
     ) -> tuple[VersionSnapshot[T], ...]:
         listing = self.history.list
-        checks.limit(limit, place=f"{listing.name}: limit", least=0)
-        filters = {"entity_id": checks.not_blank(entity_id, f"{listing.name}: entity_id")}
+        validation.limit(limit, place=f"{listing.name}: limit", least=0)
+        filters = {"entity_id": validation.not_blank(entity_id, f"{listing.name}: entity_id")}
         if limit == 0:  # allowed here; what else was passed is looked at all the same
             await listing.fetch(self, filters, limit=1, after=after, offset=offset)
             return ()
@@ -203,7 +205,7 @@ class _Versions(Repository, VersionRepository[T]):
     async def _first(
         self, method: str, entity_id: str, **filters: Any
     ) -> VersionSnapshot[T] | None:
-        checks.not_blank(entity_id, f"{self.table.name}.{method}: entity_id")
+        validation.not_blank(entity_id, f"{self.table.name}.{method}: entity_id")
         given = {"entity_id": entity_id, **filters}
         return await self.history.list.first(self, given)
 

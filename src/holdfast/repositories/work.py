@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from sqlalchemy import func
 
-from holdfast import checks
+from holdfast import validation
 from holdfast.entities import (
     Project,
     ProjectStatus,
@@ -15,16 +15,12 @@ from holdfast.entities import (
     TaskStatus,
 )
 from holdfast.errors import RecordNotFoundError
-from holdfast.repositories.base import (
-    Repository,
-    insert,
-    provide,
-    update_by,
-)
 from holdfast.repositories.claims import TASKS, Claims
-from holdfast.repositories.paging import EntityListing, Listing
-from holdfast.repositories.shapes import Keyed
 from holdfast.schema.work import projects, tasks
+from holdfast.storage.listing import EntityListing, Listing
+from holdfast.storage.records import Keyed
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.statements import insert, update_by
 
 __all__ = [
     "ProjectRepository",
@@ -200,8 +196,8 @@ class _Tasks(Repository, TaskRepository):
         return await TASKS.delete(self, task_id)
 
     async def claim(self, agent_id: str, *, project: str | None = None) -> Task | None:
-        checks.not_blank(agent_id, "tasks.claim: agent_id")
-        checks.optional(checks.not_blank, project, "tasks.claim: project")
+        validation.not_blank(agent_id, "tasks.claim: agent_id")
+        validation.optional(validation.not_blank, project, "tasks.claim: project")
         return await self._claims.next(agent_id, project)
 
 
@@ -209,9 +205,9 @@ def _task_filters(
     name: str, status: TaskStatus | None, assigned_to: str | None, project: str | None
 ) -> dict[str, str | None]:
     return {
-        "status": checks.optional(checks.choice, status, TaskStatus, f"{name}: status"),
-        "assigned_to": checks.optional(checks.text, assigned_to, f"{name}: assigned_to"),
-        "project": checks.optional(checks.text, project, f"{name}: project"),
+        "status": validation.optional(validation.choice, status, TaskStatus, f"{name}: status"),
+        "assigned_to": validation.optional(validation.text, assigned_to, f"{name}: assigned_to"),
+        "project": validation.optional(validation.text, project, f"{name}: project"),
     }
 
 
@@ -258,7 +254,7 @@ class _Projects(Repository, ProjectRepository):
             "status": self._choice(
                 _PROJECTS.mapper, "status", status, ProjectStatus, f"{name}: status"
             ),
-            "lead": checks.optional(checks.text, lead, f"{name}: lead"),
+            "lead": validation.optional(validation.text, lead, f"{name}: lead"),
         }
         return await _LIST_PROJECTS.fetch(self, filters, limit=limit, after=after)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any, Protocol, runtime_checkable
 
-from holdfast import checks, jsontext
-from holdfast.engines.base import Session
+from holdfast import validation
 from holdfast.entities import (
     WorkflowDefinition,
     WorkflowExecution,
@@ -14,15 +13,18 @@ from holdfast.entities import (
     WorkflowType,
 )
 from holdfast.errors import VersionConflictError
-from holdfast.repositories.base import Repository, delete_by, insert, provide
-from holdfast.repositories.paging import EntityListing
-from holdfast.repositories.shapes import Revised
-from holdfast.schema.meta import TENANT
 from holdfast.schema.workflows import (
     workflow_definitions,
     workflow_execution_tasks,
     workflow_executions,
 )
+from holdfast.storage.listing import EntityListing
+from holdfast.storage.records import Revised
+from holdfast.storage.repository import Repository, provide
+from holdfast.storage.session import Session
+from holdfast.storage.statements import delete_by, insert
+from holdfast.storage.tables import TENANT
+from holdfast.validation import jsontext
 
 __all__ = [
     "WorkflowDefinitionRepository",
@@ -264,7 +266,7 @@ class _Executions(Repository, WorkflowExecutionRepository):
         after: WorkflowExecution | str | None = None,
     ) -> tuple[WorkflowExecution, ...]:
         place = f"{_BY_DEFINITION.name}: definition_id"
-        filters = {"definition_id": checks.not_blank(definition_id, place)}
+        filters = {"definition_id": validation.not_blank(definition_id, place)}
         return await _BY_DEFINITION.fetch(self, filters, limit=limit, after=after)
 
     async def list_by_status(
@@ -275,11 +277,11 @@ class _Executions(Repository, WorkflowExecutionRepository):
         after: WorkflowExecution | str | None = None,
     ) -> tuple[WorkflowExecution, ...]:
         place = f"{_BY_STATUS.name}: status"
-        filters = {"status": checks.choice(status, WorkflowExecutionStatus, place)}
+        filters = {"status": validation.choice(status, WorkflowExecutionStatus, place)}
         return await _BY_STATUS.fetch(self, filters, limit=limit, after=after)
 
     async def find_by_task_id(self, task_id: str) -> WorkflowExecution | None:
-        filters = {"task_id": checks.not_blank(task_id, f"{_OF_TASK.name}: task_id")}
+        filters = {"task_id": validation.not_blank(task_id, f"{_OF_TASK.name}: task_id")}
         return await _OF_TASK.first(self, filters)
 
     async def delete(self, execution_id: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from holdfast.schema.meta import metadata
+from holdfast.storage.tables import metadata
 
 __all__ = ["metadata"]
 

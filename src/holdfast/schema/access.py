@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import (
-    column,
-    extra,
-    foreign_key,
-    index,
-    nullable,
-    store_table,
-)
-from holdfast.schema.retention import Retention
-from holdfast.schema.types import FLAG, STRING, Timestamp
+from holdfast.storage.retention import Retention
+from holdfast.storage.tables import column, extra, foreign_key, index, nullable, store_table
+from holdfast.storage.types import FLAG, STRING, Timestamp
 
 __all__ = ["refresh_tokens", "sessions"]
 

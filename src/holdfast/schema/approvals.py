@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, decisive, extra, index, nullable, store_table
-from holdfast.schema.types import STRING, JsonText, Timestamp
+from holdfast.storage.tables import check, column, decisive, extra, index, nullable, store_table
+from holdfast.storage.types import STRING, JsonText, Timestamp
 
 __all__ = ["approvals"]
 

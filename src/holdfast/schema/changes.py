@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Identity
 
-from holdfast.schema.meta import column, store_table
-from holdfast.schema.retention import Retention
-from holdfast.schema.types import INTEGER, STRING, JsonText, Timestamp
+from holdfast.storage.retention import Retention
+from holdfast.storage.tables import column, store_table
+from holdfast.storage.types import INTEGER, STRING, JsonText, Timestamp
 
 __all__ = ["changes"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import (
+from holdfast.storage.tables import (
     check,
     column,
     extra,
@@ -13,7 +13,7 @@ from holdfast.schema.meta import (
     store_table,
     unique,
 )
-from holdfast.schema.types import INTEGER, STRING, JsonText, Timestamp
+from holdfast.storage.types import INTEGER, STRING, JsonText, Timestamp
 
 __all__ = ["decision_records"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, decisive, index, nullable, store_table
-from holdfast.schema.retention import Retention
-from holdfast.schema.types import STRING, Timestamp
+from holdfast.storage.retention import Retention
+from holdfast.storage.tables import check, column, decisive, index, nullable, store_table
+from holdfast.storage.types import STRING, Timestamp
 
 __all__ = ["idempotency_keys"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import (
+from holdfast.storage.tables import (
     check,
     column,
     decisive,
@@ -12,7 +12,7 @@ from holdfast.schema.meta import (
     store_table,
     unique,
 )
-from holdfast.schema.types import FLAG, INTEGER, STRING, JsonText, Timestamp
+from holdfast.storage.types import FLAG, INTEGER, STRING, JsonText, Timestamp
 
 __all__ = ["org_facts_operation_log", "org_facts_snapshot"]
 

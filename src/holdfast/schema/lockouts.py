@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, index, nullable, store_table
-from holdfast.schema.types import INTEGER, STRING, Timestamp
+from holdfast.storage.tables import check, column, index, nullable, store_table
+from holdfast.storage.types import INTEGER, STRING, Timestamp
 
 __all__ = ["lockouts"]
 

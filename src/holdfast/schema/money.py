@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, extra, index, nullable, store_table
-from holdfast.schema.retention import Retention
-from holdfast.schema.types import FLAG, INTEGER, REAL, STRING, Timestamp
+from holdfast.storage.retention import Retention
+from holdfast.storage.tables import check, column, extra, index, nullable, store_table
+from holdfast.storage.types import FLAG, INTEGER, REAL, STRING, Timestamp
 
 __all__ = ["cost_records", "project_cost_aggregates"]
 

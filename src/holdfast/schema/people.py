@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import (
+from holdfast.storage.tables import (
     column,
     decisive,
     extra,
@@ -13,8 +13,8 @@ from holdfast.schema.meta import (
     unique,
     unique_index,
 )
-from holdfast.schema.triggers import keep_one
-from holdfast.schema.types import FLAG, STRING, JsonText, Timestamp
+from holdfast.storage.triggers import keep_one
+from holdfast.storage.types import FLAG, STRING, JsonText, Timestamp
 
 __all__ = ["api_keys", "users"]
 

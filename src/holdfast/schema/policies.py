@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from sqlalchemy import Connection, Table, text
 from sqlalchemy.dialects import postgresql
 
-from holdfast.schema.functions import HERE
-from holdfast.schema.meta import TENANT
+from holdfast.storage.functions import HERE
+from holdfast.storage.tables import TENANT
 
 __all__ = [
     "CONDITION",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import check, column, store_table
-from holdfast.schema.types import STRING
+from holdfast.storage.tables import check, column, store_table
+from holdfast.storage.types import STRING
 
 __all__ = ["custom_presets"]
 

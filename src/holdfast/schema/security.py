@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import (
+from holdfast.storage.retention import Retention
+from holdfast.storage.tables import (
     check,
     column,
     decisive,
@@ -12,8 +13,7 @@ from holdfast.schema.meta import (
     saved_order,
     store_table,
 )
-from holdfast.schema.retention import Retention
-from holdfast.schema.types import INTEGER, REAL, STRING, Timestamp
+from holdfast.storage.types import INTEGER, REAL, STRING, Timestamp
 
 __all__ = ["circuit_breaker_state", "risk_overrides", "ssrf_violations"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import column, store_table
-from holdfast.schema.types import STRING
+from holdfast.storage.tables import column, store_table
+from holdfast.storage.types import STRING
 
 __all__ = ["settings"]
 

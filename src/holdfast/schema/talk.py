@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import column, extra, index, saved_order, store_table
-from holdfast.schema.retention import Retention
-from holdfast.schema.types import STRING, JsonText, Timestamp
+from holdfast.storage.retention import Retention
+from holdfast.storage.tables import column, extra, index, saved_order, store_table
+from holdfast.storage.types import STRING, JsonText, Timestamp
 
 __all__ = ["messages"]
 

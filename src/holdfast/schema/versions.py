@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Table
 
-from holdfast.schema.meta import check, column, index, store_table
-from holdfast.schema.types import INTEGER, STRING, JsonText, Timestamp
+from holdfast.storage.tables import check, column, index, store_table
+from holdfast.storage.types import INTEGER, STRING, JsonText, Timestamp
 
 __all__ = [
     "agent_identity_versions",

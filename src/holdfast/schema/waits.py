@@ -17,8 +17,8 @@ blank always.
 
 from __future__ import annotations
 
-from holdfast.schema.triggers import Made, add
 from holdfast.schema.work import tasks
+from holdfast.storage.triggers import Made, add
 
 __all__ = ["NAME", "STATEMENTS"]
 
@@ -148,7 +148,7 @@ BEGIN
   RETURN NULL;
 END $$
 """  # noqa: S608
-# Recorders (`holdfast.schema.recorders`) look at the depth.
+# Recorders (`holdfast.changes.recorders`) look at the depth.
 _UNRECORDED = f"""
 CREATE FUNCTION tasks_unrecorded() RETURNS trigger LANGUAGE plpgsql
 {_PATH} AS $$

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import (
+from holdfast.storage.tables import (
     check,
     column,
     decisive,
@@ -12,7 +12,7 @@ from holdfast.schema.meta import (
     nullable,
     store_table,
 )
-from holdfast.schema.types import INTEGER, REAL, STRING, JsonText
+from holdfast.storage.types import INTEGER, REAL, STRING, JsonText
 
 __all__ = ["projects", "tasks"]
 

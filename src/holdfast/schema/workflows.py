@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.schema.meta import (
+from holdfast.storage.tables import (
     check,
     column,
     decisive,
@@ -12,7 +12,7 @@ from holdfast.schema.meta import (
     nullable,
     store_table,
 )
-from holdfast.schema.types import INTEGER, STRING, JsonText, Timestamp
+from holdfast.storage.types import INTEGER, STRING, JsonText, Timestamp
 
 __all__ = ["workflow_definitions", "workflow_execution_tasks", "workflow_executions"]
 

@@ -25,8 +25,8 @@ from pydantic import (
     model_validator,
 )
 
-from holdfast.mapping import MAPPERS
-from holdfast.schema.meta import EXTRA
+from holdfast.storage.mapping import MAPPERS
+from holdfast.storage.tables import EXTRA
 
 __all__ = ["OWN_FIELDS", "VALIDATED", "extended", "extended_entities"]
 

@@ -34,7 +34,7 @@ from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel
 
 from holdfast.errors import InvalidArgumentError, PersistenceError
-from holdfast.repositories.base import Repository
+from holdfast.storage.repository import Repository
 from holdfast.testing import samples
 from holdfast.testing.extended import extended
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Delete, Insert, Table
 from sqlalchemy.sql import visitors
 
-from holdfast.engines.base import Statement
-from holdfast.schema.meta import referring
+from holdfast.storage.session import Statement
+from holdfast.storage.tables import referring
 
 __all__ = ["Acknowledged", "Pending"]
 

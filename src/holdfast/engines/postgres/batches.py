@@ -13,7 +13,6 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.base import Row, Statement
 from holdfast.engines.batching import Batcher, Request
 from holdfast.engines.compiler import tenant_of
 from holdfast.engines.postgres.acknowledged import Acknowledged
@@ -32,6 +31,7 @@ from holdfast.errors import (
     PersistenceError,
     QueryError,
 )
+from holdfast.storage.session import Row, Statement
 
 __all__ = ["Batches"]
 

@@ -16,15 +16,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.base import (
-    EngineStats,
-    Isolation,
-    Log,
-    ReplicaStats,
-    Row,
-    Statement,
-    TransactionScope,
-)
 from holdfast.engines.gate import Gate
 from holdfast.engines.handover import Handing, Taking
 from holdfast.engines.home import forget
@@ -43,6 +34,7 @@ from holdfast.engines.postgres.replicas import Replicas
 from holdfast.engines.postgres.runner import Runner
 from holdfast.engines.postgres.timeline import Timelines
 from holdfast.engines.postgres.upkeep import PostgresUpkeep
+from holdfast.engines.protocol import EngineStats, ReplicaStats
 from holdfast.engines.repeating import in_transaction, repeat
 from holdfast.engines.transactions import Kind, begin_on, own, transaction_on
 from holdfast.engines.upkeep import Accept
@@ -51,6 +43,7 @@ from holdfast.errors import (
     PersistenceError,
     TenantIsolationError,
 )
+from holdfast.storage.session import Isolation, Log, Row, Statement, TransactionScope
 
 __all__ = ["PostgresEngine"]
 
@@ -64,7 +57,7 @@ _BEGIN: dict[Isolation, str] = {
 
 
 class PostgresEngine(Handing, PostgresUpkeep):
-    """See `holdfast.engines.base.Engine`."""
+    """See `holdfast.engines.protocol.Engine`."""
 
     name = "postgres"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncpg
 from asyncpg.exceptions import InternalClientError, InvalidCachedStatementError
 
-from holdfast.engines.base import Statement
 from holdfast.errors import (
     ConstraintViolationError,
     DiskFullError,
@@ -19,7 +18,8 @@ from holdfast.errors import (
     SerializationFailureError,
     TenantIsolationError,
 )
-from holdfast.schema.meta import referring, token
+from holdfast.storage.session import Statement
+from holdfast.storage.tables import referring, token
 
 __all__ = [
     "ERRORS",

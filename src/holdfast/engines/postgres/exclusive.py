@@ -14,8 +14,8 @@ import sqlalchemy
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from holdfast.engines.base import EXCLUSIVE_SECONDS
 from holdfast.engines.postgres.namespace import quoted
+from holdfast.engines.protocol import EXCLUSIVE_SECONDS
 from holdfast.errors import PersistenceError, QueryTimeoutError
 
 __all__ = ["exclude_others", "giving_way"]

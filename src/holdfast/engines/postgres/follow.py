@@ -34,13 +34,14 @@ from typing import Any
 import asyncpg
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.base import CHUNK, QUIET_SECONDS, Log, Row, Statement
 from holdfast.engines.home import disconnected
 from holdfast.engines.postgres.connection import Known, PooledConnection, open_connection
 from holdfast.engines.postgres.errors import translate
 from holdfast.engines.postgres.runner import Runner
+from holdfast.engines.protocol import QUIET_SECONDS
 from holdfast.engines.transactions import Kind
 from holdfast.errors import ChangesLostError, PersistenceConnectionError, QueryTimeoutError
+from holdfast.storage.session import CHUNK, Log, Row, Statement
 
 __all__ = ["Follower"]
 
@@ -91,7 +92,7 @@ class Follower:
         self._stopped = False
 
     async def steps(self) -> AsyncIterator[tuple[int, Sequence[Row]]]:
-        """See `holdfast.engines.base.Engine.follow`."""
+        """See `holdfast.engines.protocol.Engine.follow`."""
         try:
             while True:
                 yield await self._next()

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from holdfast.engines.base import CHUNK, Row, Statement
 from holdfast.engines.compiler import CompiledStatement
 from holdfast.engines.postgres.acknowledged import Pending
 from holdfast.engines.postgres.connection import PooledConnection
@@ -17,6 +16,7 @@ from holdfast.engines.postgres.pool import Pool
 from holdfast.engines.postgres.runner import Runner, readable
 from holdfast.engines.transactions import Kind
 from holdfast.errors import QueryError
+from holdfast.storage.session import CHUNK, Row, Statement
 
 __all__ = ["SNAPSHOT", "ConnectionLink"]
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from holdfast.config import PostgresConfig
 from holdfast.config.models import is_servers_own
-from holdfast.engines.base import Row
 from holdfast.errors import UnusableDatabaseError
+from holdfast.storage.session import Row
 
 __all__ = ["LOOK", "OURS", "path_to", "quoted", "schema_in"]
 

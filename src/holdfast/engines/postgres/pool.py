@@ -17,11 +17,11 @@ from typing import Any
 import asyncpg
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.base import PoolStats
 from holdfast.engines.home import Home, disconnected
 from holdfast.engines.postgres.callers import Callers
 from holdfast.engines.postgres.connection import PooledConnection, open_connection
 from holdfast.engines.postgres.outage import Outage
+from holdfast.engines.protocol import PoolStats
 from holdfast.engines.waiting import waited
 from holdfast.errors import PersistenceConnectionError, PoolTimeoutError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from holdfast.engines.base import Row
 from holdfast.engines.transactions import own
 from holdfast.errors import PersistenceError
+from holdfast.storage.session import Row
 
 __all__ = ["Position"]
 

@@ -18,7 +18,6 @@ from weakref import WeakKeyDictionary
 import asyncpg
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.base import ReplicaStats, Row, Statement
 from holdfast.engines.postgres.connection import (
     Known,
     Opened,
@@ -30,6 +29,7 @@ from holdfast.engines.postgres.pool import Pool
 from holdfast.engines.postgres.position import Position
 from holdfast.engines.postgres.runner import Runner
 from holdfast.engines.postgres.timeline import History
+from holdfast.engines.protocol import ReplicaStats
 from holdfast.engines.transactions import Kind, begin_on, transaction_on
 from holdfast.errors import (
     InvalidArgumentError,
@@ -37,6 +37,7 @@ from holdfast.errors import (
     PersistenceError,
     QueryTimeoutError,
 )
+from holdfast.storage.session import Row, Statement
 
 __all__ = ["Replicas"]
 

@@ -11,7 +11,6 @@ from sqlalchemy import Table
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.base import RetryStats, Row, Statement
 from holdfast.engines.compiler import CompiledStatement, Compiler
 from holdfast.engines.postgres.connection import PooledConnection
 from holdfast.engines.postgres.errors import (
@@ -22,6 +21,7 @@ from holdfast.engines.postgres.errors import (
     translate,
 )
 from holdfast.engines.postgres.isolation import name_tenant
+from holdfast.engines.protocol import RetryStats
 from holdfast.engines.transactions import Kind
 from holdfast.errors import (
     OutcomeUnknownError,
@@ -29,6 +29,7 @@ from holdfast.errors import (
     QueryError,
     QueryTimeoutError,
 )
+from holdfast.storage.session import Row, Statement
 
 __all__ = ["Runner", "readable"]
 

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import asyncpg
 from sqlalchemy import Table, bindparam, select
 
-from holdfast.engines.base import Row, Statement
 from holdfast.engines.figures import Failover
 from holdfast.engines.postgres.acknowledged import Acknowledged
 from holdfast.errors import PersistenceError
-from holdfast.schema.meta import TENANT
+from holdfast.storage.session import Row, Statement
+from holdfast.storage.tables import TENANT
 
 __all__ = ["History", "Timelines"]
 

@@ -13,22 +13,12 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.config import SQLiteConfig
-from holdfast.engines.base import (
-    EXCLUSIVE_SECONDS,
-    EngineStats,
-    Isolation,
-    Log,
-    PoolStats,
-    RetryStats,
-    Row,
-    Statement,
-    TransactionScope,
-)
 from holdfast.engines.batching import Batcher, Request, answer
 from holdfast.engines.compiler import Compiler
 from holdfast.engines.gate import Gate
 from holdfast.engines.handover import Handing, Taking
 from holdfast.engines.home import Home, disconnected, forget
+from holdfast.engines.protocol import EXCLUSIVE_SECONDS, EngineStats, PoolStats, RetryStats
 from holdfast.engines.repeating import in_transaction, repeat
 from holdfast.engines.sqlite.checkpoint import RETRY_SECONDS
 from holdfast.engines.sqlite.errors import cannot_open, translate
@@ -46,6 +36,7 @@ from holdfast.engines.sqlite.writer import Writer, insist
 from holdfast.engines.transactions import Kind, begin_on, transaction_on
 from holdfast.engines.waiting import waited
 from holdfast.errors import DatabaseGoneError, PersistenceError, PoolTimeoutError
+from holdfast.storage.session import Isolation, Log, Row, Statement, TransactionScope
 
 __all__ = ["SQLiteEngine"]
 
@@ -56,7 +47,7 @@ LARGEST_BATCH = 512
 
 
 class SQLiteEngine(Handing, SQLiteUpkeep):
-    """See `holdfast.engines.base.Engine`. Writes of every kind and table share commits."""
+    """See `holdfast.engines.protocol.Engine`. Writes of every kind and table share commits."""
 
     name = "sqlite"
 

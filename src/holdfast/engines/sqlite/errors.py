@@ -8,7 +8,6 @@ import sqlite3
 from sqlalchemy import Table
 from sqlalchemy.sql import Delete
 
-from holdfast.engines.base import Statement
 from holdfast.errors import (
     ConstraintViolationError,
     DatabaseCorruptError,
@@ -23,7 +22,8 @@ from holdfast.errors import (
     QueryTimeoutError,
     ReadOnlyError,
 )
-from holdfast.schema.meta import TENANT, referring, token
+from holdfast.storage.session import Statement
+from holdfast.storage.tables import TENANT, referring, token
 
 __all__ = ["ERRORS", "cannot_open", "is_broken", "is_undecodable", "translate"]
 

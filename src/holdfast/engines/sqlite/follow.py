@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from holdfast.engines.base import CHUNK, QUIET_SECONDS, Log, Row, Session
+from holdfast.engines.protocol import QUIET_SECONDS
 from holdfast.errors import ChangesLostError, PoolTimeoutError, QueryTimeoutError
+from holdfast.storage.session import CHUNK, Log, Row, Session
 
 __all__ = ["follow"]
 
@@ -14,7 +15,7 @@ __all__ = ["follow"]
 async def follow(
     session: Session, log: Log, tenant: str, names: str, after: int | None, pause: float
 ) -> AsyncIterator[tuple[int, Sequence[Row]]]:
-    """See `holdfast.engines.base.Engine.follow`. Looks again and again, through the readers."""
+    """See `holdfast.engines.protocol.Engine.follow`. Looks again and again, through the readers."""
     if after is None:
         after = await _newest(session, log, tenant)
         yield after, ()

@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from holdfast.engines.base import CHUNK, Row, Statement
 from holdfast.engines.compiler import CompiledStatement, Compiler
 from holdfast.engines.sqlite.errors import translate
 from holdfast.engines.sqlite.files import Database
@@ -16,6 +15,7 @@ from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.sqlite.writer import Writer
 from holdfast.engines.transactions import Kind
 from holdfast.errors import PersistenceConnectionError
+from holdfast.storage.session import CHUNK, Row, Statement
 
 __all__ = ["SnapshotLink", "WriterLink", "stream_on"]
 

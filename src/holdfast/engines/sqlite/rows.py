@@ -11,10 +11,10 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from holdfast.engines.base import CHUNK, Row
 from holdfast.engines.compiler import CompiledStatement
 from holdfast.engines.sqlite.errors import is_undecodable
 from holdfast.engines.transactions import Kind
+from holdfast.storage.session import CHUNK, Row
 
 __all__ = ["Pieces", "run"]
 

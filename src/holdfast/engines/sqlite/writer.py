@@ -10,7 +10,6 @@ from collections.abc import Callable
 from operator import length_hint
 from typing import Any
 
-from holdfast.engines.base import Statement
 from holdfast.engines.batching import Request
 from holdfast.engines.compiler import CompiledStatement, Compiler
 from holdfast.engines.sqlite.checkpoint import Checkpoints
@@ -20,6 +19,7 @@ from holdfast.engines.sqlite.mark import HighWaterMark
 from holdfast.engines.sqlite.rows import run
 from holdfast.engines.transactions import Kind
 from holdfast.errors import DatabaseGoneError, OutcomeUnknownError, PersistenceError
+from holdfast.storage.session import Statement
 
 __all__ = ["Outcome", "Writer", "insist"]
 

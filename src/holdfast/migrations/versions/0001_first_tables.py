@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from holdfast.schema import types
+from holdfast.storage import types
 
 revision = "0001"
 down_revision = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from holdfast.schema import types
+from holdfast.storage import types
 
 revision = "0002"
 down_revision = "0001"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from holdfast.backend import PersistenceBackend
-from holdfast.mapping import MAPPERS
+from holdfast.storage.mapping import MAPPERS
 from holdfast.testing.extended import VALIDATED
 from holdfast.testing.subjects import Listed, Subject
 from holdfast.testing.suite.base import Suite, fresh, needs, same

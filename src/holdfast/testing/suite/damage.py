@@ -13,13 +13,13 @@ from sqlalchemy import Double, Integer, Table, column, literal_column, update
 
 from holdfast.backend import PersistenceBackend
 from holdfast.backend.core import Backend
-from holdfast.engines.base import Statement
 from holdfast.errors import MalformedRowError, QueryError
-from holdfast.mapping import MAPPERS
-from holdfast.reading import MalformedRow
-from holdfast.repositories.base import where_equal
-from holdfast.schema.meta import TENANT, is_internal
-from holdfast.schema.types import CodePointText, JsonText
+from holdfast.storage.mapping import MAPPERS
+from holdfast.storage.reading import MalformedRow
+from holdfast.storage.session import Statement
+from holdfast.storage.statements import where_equal
+from holdfast.storage.tables import TENANT, is_internal
+from holdfast.storage.types import CodePointText, JsonText
 from holdfast.testing.subjects import Subject
 from holdfast.testing.suite.base import Suite, fresh, needs
 

@@ -20,19 +20,14 @@ from sqlalchemy import (
     tuple_,
 )
 
-from holdfast import checks
-from holdfast.engines.base import CHUNK, Row, Statement
+from holdfast import validation
 from holdfast.errors import InvalidArgumentError, MalformedRowError
-from holdfast.mapping import Mapper
-from holdfast.reading import MalformedRow, entities, readable
-from holdfast.repositories.base import (
-    Comparison,
-    Repository,
-    parameter,
-    select_by,
-    where_equal,
-)
-from holdfast.schema.meta import TENANT
+from holdfast.storage.mapping import Mapper
+from holdfast.storage.reading import MalformedRow, entities, readable
+from holdfast.storage.repository import Repository
+from holdfast.storage.session import CHUNK, Row, Statement
+from holdfast.storage.statements import Comparison, parameter, select_by, where_equal
+from holdfast.storage.tables import TENANT
 
 __all__ = ["EntityListing", "Listing"]
 
@@ -93,9 +88,11 @@ class Listing(Generic[T]):
         replica: bool = True,
     ) -> tuple[T, ...]:
         """Entities in order: at most ``limit``, from behind ``after``, past ``offset`` more."""
-        checks.limit(limit, place=f"{self.name}: limit")
-        checks.limit(
-            checks.integer(offset, f"{self.name}: offset"), place=f"{self.name}: offset", least=0
+        validation.limit(limit, place=f"{self.name}: limit")
+        validation.limit(
+            validation.integer(offset, f"{self.name}: offset"),
+            place=f"{self.name}: offset",
+            least=0,
         )
         used = {name: value for name, value in filters.items() if value is not None}
         behind = None if after is None else await self._behind(owner, after)
@@ -183,7 +180,7 @@ class Listing(Generic[T]):
                 f"{self.name}: after must be the last entry seen, or its {'/'.join(key)}"
             )
         for name, value, kind in zip(key, values, kinds, strict=True):
-            check: Callable[..., Any] = checks.text if kind is str else checks.integer
+            check: Callable[..., Any] = validation.text if kind is str else validation.integer
             check(value, f"{self.name}: after ({name})")
         if set(self._order) == set(key):  # the key is the position
             given = dict(zip(key, values, strict=True))

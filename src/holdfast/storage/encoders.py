@@ -12,11 +12,19 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from sqlalchemy import BigInteger, Boolean, Column, Double
 
-from holdfast import checks, fidelity, jsontext
+from holdfast import validation
 from holdfast.entities.base import Entity
 from holdfast.errors import InvalidArgumentError
-from holdfast.schema.types import JsonText, Timestamp
-from holdfast.values import Classes, FurtherFieldsError, classes_in, classes_within, plain
+from holdfast.storage import fidelity
+from holdfast.storage.types import JsonText, Timestamp
+from holdfast.validation import jsontext
+from holdfast.validation.values import (
+    Classes,
+    FurtherFieldsError,
+    classes_in,
+    classes_within,
+    plain,
+)
 
 __all__ = ["Encoder", "UnserializableError", "changed", "encoder", "json_text", "read_back"]
 
@@ -35,12 +43,12 @@ def encoder(column: Column[Any], entity: type[BaseModel]) -> Encoder | None:
     if isinstance(column.type, JsonText):
         return _json_encoder(field, entity, place)
     if isinstance(column.type, Timestamp):
-        return lambda value: checks.instant(value, place)
+        return lambda value: validation.instant(value, place)
     if isinstance(column.type, BigInteger):
         return lambda value: (
             value
             if type(value) is int and -(2**63) <= value < 2**63
-            else checks.integer(value, place)
+            else validation.integer(value, place)
         )
     if annotation is UUID:
         return str
@@ -49,7 +57,7 @@ def encoder(column: Column[Any], entity: type[BaseModel]) -> Encoder | None:
     if isinstance(column.type, Boolean):
         return _same
     if column.name.endswith("_json"):  # JSON that is promised back as the text it was
-        return lambda value: checks.json_text(value, place)
+        return lambda value: validation.json_text(value, place)
     return None
 
 
@@ -90,7 +98,7 @@ def _json_encoder(field: FieldInfo, entity: type[BaseModel], place: str) -> Enco
     def large(data: bytes) -> bool:
         return (
             data.count(b"[") + data.count(b"{") > jsontext.DEEPEST
-            or len(data) > checks.LARGEST_TEXT
+            or len(data) > validation.LARGEST_TEXT
         )
 
     def examine(data: bytes, text: str, value: Any) -> None:
@@ -116,9 +124,9 @@ _REPLACED = "\ufffd".encode()
 
 
 def json_text(text: str, value: Any, place: str) -> str:
-    """As `checks.json_text`, of the text of a value: says where in it something is wrong."""
+    """As `validation.json_text`, of the text of a value: says where in it something is wrong."""
     try:
-        return checks.json_text(text, place)
+        return validation.json_text(text, place)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(fidelity.trouble(value, place) or str(error)) from None
 

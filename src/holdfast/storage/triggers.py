@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from sqlalchemy import DDL, Connection, Table, event, text
 
-from holdfast.schema.functions import HERE
+from holdfast.storage.functions import HERE
 
 __all__ = [
     "TRIGGERS",

@@ -19,8 +19,8 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from holdfast.errors import InvalidArgumentError
-from holdfast.schema.retention import Retention, declare
-from holdfast.schema.types import INTEGER, STRING, JsonText, unstorable
+from holdfast.storage.retention import Retention, declare
+from holdfast.storage.types import INTEGER, STRING, JsonText, unstorable
 
 __all__ = [
     "check",

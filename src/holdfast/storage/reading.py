@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
 
-from holdfast.allowance import TooMuchError
-from holdfast.engines.base import Row, Session, Statement
 from holdfast.errors import MalformedRowError
+from holdfast.storage.session import Row, Session, Statement
+from holdfast.validation.allowance import TooMuchError
 
 __all__ = ["MalformedRow", "Report", "entities", "entity", "readable"]
 

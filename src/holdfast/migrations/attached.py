@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, text
 
-from holdfast.schema.functions import HERE
+from holdfast.storage.functions import HERE
 
 __all__ = ["EVENT_TRIGGER", "FUNCTION", "POLICY", "ROW_SECURITY", "attached", "schemas_of"]
 

@@ -16,11 +16,11 @@ from uuid import UUID
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from holdfast.bound import BoundMapper
 from holdfast.errors import InvalidArgumentError
-from holdfast.mapping import MAPPERS, STORED, Mapper
-from holdfast.schema.meta import EXTRA
-from holdfast.values import classes_within
+from holdfast.storage.bound import BoundMapper
+from holdfast.storage.mapping import MAPPERS, STORED, Mapper
+from holdfast.storage.tables import EXTRA
+from holdfast.validation.values import classes_within
 
 __all__ = ["Models"]
 

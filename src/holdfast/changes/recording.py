@@ -8,8 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import Column, Connection, Table, func, select
 
 from holdfast.schema.changes import changes
-from holdfast.schema.meta import is_internal
-from holdfast.schema.types import Timestamp
+from holdfast.storage.tables import is_internal
+from holdfast.storage.types import Timestamp
 
 __all__ = ["CHANNEL", "CURRENT", "FORMER", "KINDS", "NEXT", "NOW", "Form", "quoted", "statements"]
 

@@ -14,8 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from holdfast import jsontext
 from holdfast.errors import InvalidArgumentError
+from holdfast.validation import jsontext
 
 __all__ = [
     "LARGEST_TEXT",

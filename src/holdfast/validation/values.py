@@ -17,7 +17,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic_core import to_jsonable_python
 
-from holdfast.allowance import Allowance
+from holdfast.validation.allowance import Allowance
 
 __all__ = [
     "Classes",

@@ -14,13 +14,14 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 from sqlalchemy import Table, func
 
-from holdfast import checks
-from holdfast.engines.base import Row, Session, Statement
-from holdfast.mapping import Mapper
-from holdfast.moments import next_moment
-from holdfast.reading import entity
-from holdfast.repositories.base import (
-    Repository,
+from holdfast import validation
+from holdfast.storage.listing import EntityListing, Listing
+from holdfast.storage.mapping import Mapper
+from holdfast.storage.moments import next_moment
+from holdfast.storage.reading import entity
+from holdfast.storage.repository import Repository
+from holdfast.storage.session import Row, Session, Statement
+from holdfast.storage.statements import (
     delete_by,
     insert,
     insert_if_absent,
@@ -28,8 +29,7 @@ from holdfast.repositories.base import (
     update_by,
     upsert,
 )
-from holdfast.repositories.paging import EntityListing, Listing
-from holdfast.schema.meta import SAVED_ORDER
+from holdfast.storage.tables import SAVED_ORDER
 
 __all__ = ["AppendOnly", "History", "Keyed", "Records", "Revised"]
 
@@ -59,14 +59,14 @@ class Records(Generic[E]):
     ) -> Coroutine[Any, Any, E | None]:
         """The entity of a point read; ``values`` are checked texts by parameter."""
         for place, value in enumerate(values, start=1):
-            if not checks.is_plain(value):
-                checks.not_blank(value, f"{statement.name}: {statement.parameters[place]}")
+            if not validation.is_plain(value):
+                validation.not_blank(value, f"{statement.name}: {statement.parameters[place]}")
         return entity(owner._session, statement, (owner._tenant, *values), self.decode, owner)
 
     async def drop(self, owner: Repository, statement: Statement, *key: str) -> bool:
         """Delete by key; whether there was such a row."""
         for name, value in zip(self.key, key, strict=True):
-            checks.not_blank(value, f"{statement.name}: {name}")
+            validation.not_blank(value, f"{statement.name}: {name}")
         return await owner._session.execute(statement, (owner._tenant, *key)) > 0
 
     async def encode(self, owner: Repository, entity: E) -> tuple[Any, ...]:
@@ -219,10 +219,10 @@ class History(Records[E]):
         return await owner._session.execute(self._add, await self.encode(owner, entity)) > 0
 
     async def count_of(self, owner: Repository, entity_id: str) -> int:
-        filters = {"entity_id": checks.not_blank(entity_id, f"{self._count.name}: entity_id")}
+        filters = {"entity_id": validation.not_blank(entity_id, f"{self._count.name}: entity_id")}
         return (await self._count.fetch(owner, filters, limit=1))[0]
 
     async def forget(self, owner: Repository, entity_id: str) -> int:
         """Delete every version; how many there were."""
-        checks.not_blank(entity_id, f"{self._forget.name}: entity_id")
+        validation.not_blank(entity_id, f"{self._forget.name}: entity_id")
         return await owner._session.execute(self._forget, (owner._tenant, entity_id))

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, PrimaryKeyConstraint, Table, UniqueConstraint
 
-from holdfast.schema.functions import HERE
-from holdfast.schema.triggers import rules_of
+from holdfast.storage.functions import HERE
+from holdfast.storage.triggers import rules_of
 
 __all__ = ["Names", "clashes", "may_read", "names_of", "rename", "way_out"]
 

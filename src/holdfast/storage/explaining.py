@@ -13,7 +13,7 @@ from pydantic_core.core_schema import ErrorType
 from sqlalchemy import Table
 
 from holdfast.errors import MalformedRowError
-from holdfast.values import FurtherFieldsError
+from holdfast.validation.values import FurtherFieldsError
 
 __all__ = ["cause", "how_to_bind", "insist_on_texts", "malformed", "named", "reason"]
 

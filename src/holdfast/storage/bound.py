@@ -18,13 +18,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from holdfast import checks, jsontext
-from holdfast.allowance import Allowance, TooMuchError
-from holdfast.encoders import changed, json_text
-from holdfast.engines.base import Row
+from holdfast import validation
 from holdfast.entities.base import Entity
 from holdfast.errors import InvalidArgumentError, MalformedRowError
-from holdfast.fidelity import (
+from holdfast.storage.encoders import changed, json_text
+from holdfast.storage.fidelity import (
     comes_back,
     equal,
     has_ways_of_its_own,
@@ -32,11 +30,14 @@ from holdfast.fidelity import (
     is_untyped,
     trouble,
 )
-from holdfast.mapping import Choices, Mapper
-from holdfast.schema.meta import DECISIVE, EXTRA
-from holdfast.schema.types import Timestamp
-from holdfast.values import Classes, FurtherFieldsError, classes_in, plain
-from holdfast.widening import widened
+from holdfast.storage.mapping import Choices, Mapper
+from holdfast.storage.session import Row
+from holdfast.storage.tables import DECISIVE, EXTRA
+from holdfast.storage.types import Timestamp
+from holdfast.storage.widening import widened
+from holdfast.validation import jsontext
+from holdfast.validation.allowance import Allowance, TooMuchError
+from holdfast.validation.values import Classes, FurtherFieldsError, classes_in, plain
 
 __all__ = ["BoundMapper"]
 
@@ -130,7 +131,7 @@ class BoundMapper(Mapper[E], Generic[E]):
             told = None
         if not isinstance(told, str):
             raise InvalidArgumentError(f"{place} must be a value of {self.entity.__name__}.{field}")
-        return checks.text(told, place)
+        return validation.text(told, place)
 
     def _is_instant(self, name: str, field: FieldInfo) -> bool:
         """Whether it is a time in a column of times, which keeps every one."""

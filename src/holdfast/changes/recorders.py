@@ -23,19 +23,10 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import Text
 
+from holdfast.changes.recording import CHANNEL, CURRENT, KINDS, NEXT, NOW, Form, quoted, statements
 from holdfast.errors import InvalidArgumentError, MigrationError
 from holdfast.schema.changes import changes
-from holdfast.schema.functions import HERE
-from holdfast.schema.recording import (
-    CHANNEL,
-    CURRENT,
-    KINDS,
-    NEXT,
-    NOW,
-    Form,
-    quoted,
-    statements,
-)
+from holdfast.storage.functions import HERE
 
 __all__ = [
     "CHANNEL",

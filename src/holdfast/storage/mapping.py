@@ -2,7 +2,7 @@
 
 Every field is a column of the same name; the column's type decides how the value travels. Columns
 that are no field are *derived*: computed on saving, never read back. The column ``extra`` is for
-entities of an application's own: see `holdfast.binding`.
+entities of an application's own: see `holdfast.storage.binding`.
 """
 
 from __future__ import annotations
@@ -18,22 +18,30 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from sqlalchemy import Column, Table
 
-from holdfast import checks, fidelity, jsontext
-from holdfast.allowance import Allowance, TooMuchError
-from holdfast.encoders import encoder
-from holdfast.engines.base import Row, Session, Statement
+from holdfast import validation
 from holdfast.entities.base import is_validated, spend
 from holdfast.errors import InvalidArgumentError, MalformedRowError
-from holdfast.explaining import cause, how_to_bind, malformed, named, reason
-from holdfast.schema.meta import EXTRA, TENANT
-from holdfast.schema.types import JsonText
-from holdfast.values import Classes, FurtherFieldsError, classes_in, further_fields, plain
+from holdfast.storage import fidelity
+from holdfast.storage.encoders import encoder
+from holdfast.storage.explaining import cause, how_to_bind, malformed, named, reason
+from holdfast.storage.session import Row, Session, Statement
+from holdfast.storage.tables import EXTRA, TENANT
+from holdfast.storage.types import JsonText
+from holdfast.validation import jsontext
+from holdfast.validation.allowance import Allowance, TooMuchError
+from holdfast.validation.values import (
+    Classes,
+    FurtherFieldsError,
+    classes_in,
+    further_fields,
+    plain,
+)
 
 __all__ = ["MAPPERS", "STORED", "Mapper", "checked", "row_reader"]
 
 E = TypeVar("E", bound=BaseModel)
 
-#: What `checks.choice` takes.
+#: What `validation.choice` takes.
 Choices = type[Enum] | tuple[str, ...]
 
 #: The one empty tuple that there is.
@@ -144,7 +152,7 @@ class Mapper(Generic[E]):
 
     def choice(self, value: Any, field: str, choices: Choices, place: str) -> str:
         """A value that the field can have, as text; ``choices`` are Holdfast's own."""
-        return checks.choice(value, choices, place)
+        return validation.choice(value, choices, place)
 
     def classes(self, field: str) -> Classes:
         """The models that a field may hold."""
@@ -204,10 +212,10 @@ class Mapper(Generic[E]):
             joined = "".join(filter(None, self._pick_texts(values)))
         except TypeError:  # an entity made without validation
             joined = "\0"
-        if not joined.isascii() or "\0" in joined or len(joined) > checks.LARGEST_TEXT:
+        if not joined.isascii() or "\0" in joined or len(joined) > validation.LARGEST_TEXT:
             for n in self._texts:
                 if values[n] is not None:
-                    checks.text(values[n], f"{self.table.name}.{self.fields[n]}")
+                    validation.text(values[n], f"{self.table.name}.{self.fields[n]}")
         for n, encode in self._encoders:
             value = values[n]
             if value is not None:

@@ -1,0 +1,1 @@
+"""How anything is stored, for both engines, importing neither."""
