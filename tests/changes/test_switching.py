@@ -132,7 +132,7 @@ async def test_a_changed_key_comes_under_the_new_one(backend: PersistenceBackend
 async def test_a_reader_is_in_the_way_of_switching_off(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.engines.postgres.exclusive.EXCLUSIVE_SECONDS", 2.0)
+    monkeypatch.setattr("holdfast.engines.postgres.admin.exclusive.EXCLUSIVE_SECONDS", 2.0)
     async with connected(create_backend(postgres_url)) as backend, server(postgres_url) as other:
         await other.execute("BEGIN; SELECT * FROM settings")
         await backend.record_changes(backend.settings)  # not of switching on

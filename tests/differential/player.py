@@ -23,7 +23,7 @@ class Pair:
     def __init__(
         self, runner: asyncio.Runner, backends: Sequence[PersistenceBackend], world: World
     ) -> None:
-        self._runner = runner
+        self._executor = runner
         self._backends = backends
         self._world = world
         self._tenants = count()
@@ -31,7 +31,7 @@ class Pair:
         self.answered: set[tuple[str, str]] = set()
 
     def play(self, script: Sequence[Step], offers: Sequence[Offer]) -> None:
-        self._runner.run(self._play(script, offers))
+        self._executor.run(self._play(script, offers))
 
     async def _play(self, script: Sequence[Step], offers: Sequence[Offer]) -> None:
         tenant, world = f"t{next(self._tenants)}", self._world

@@ -29,7 +29,7 @@ from holdfast import (
     PersistenceError,
     create_backend,
 )
-from holdfast.engines import home
+from holdfast.engines import affinity
 
 from ..conformance.test_work import task
 
@@ -98,10 +98,10 @@ class Loop:
     """An event loop that runs in a thread of its own until `stop`."""
 
     def __init__(self) -> None:
-        self._runner = asyncio.Runner()
-        self.loop = self._runner.get_loop()
+        self._executor = asyncio.Runner()
+        self.loop = self._executor.get_loop()
         self._over = asyncio.Event()
-        self._thread = threading.Thread(target=lambda: self._runner.run(self._over_is_set()))
+        self._thread = threading.Thread(target=lambda: self._executor.run(self._over_is_set()))
         self._thread.start()
 
     async def _over_is_set(self) -> None:
@@ -118,7 +118,7 @@ class Loop:
             self.close()
 
     def close(self) -> None:
-        self._runner.close()
+        self._executor.close()
 
 
 def test_from_a_second_run(shared_url: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -229,7 +229,7 @@ def test_a_loop_that_is_stuck(
     shared_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its thread waits for ours: nothing can be done there, and it is done here in time."""
-    monkeypatch.setattr(home, "_GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(affinity, "_GRACE_SECONDS", 0.3)
     backend, there = made(shared_url, drain_timeout_seconds=0.3), Loop()
     free = threading.Event()
     with nothing_left(shared_url, caplog):

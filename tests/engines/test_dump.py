@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast import PostgresConfig
-from holdfast.engines.postgres import dump
+from holdfast.engines.postgres.admin import dump
 from holdfast.errors import BackupError
 
 

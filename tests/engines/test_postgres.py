@@ -33,7 +33,7 @@ from holdfast import (
 from holdfast.config import PersistenceConfig
 from holdfast.engines.postgres.attempt import _tls
 from holdfast.engines.postgres.engine import PostgresEngine
-from holdfast.engines.repeating import ATTEMPTS
+from holdfast.engines.retry import ATTEMPTS
 from holdfast.engines.transactions import Kind
 from holdfast.repositories.claims import TASKS
 from holdfast.schema.work import projects, tasks
@@ -96,7 +96,7 @@ SLEEP = Statement("tests.sleep", select(func.pg_sleep(30)), (), tasks)
 async def test_a_statement_that_runs_too_long_is_ended(postgres_url: str) -> None:
     async with opened(postgres_url, statement_timeout_ms=150) as backend:
         engine = engine_of(backend)
-        engine._runner._limit = None  # the server's deadline alone
+        engine._executor._limit = None  # the server's deadline alone
         with pytest.raises(QueryTimeoutError, match=r"tests\.sleep: .*statement_timeout"):
             await engine.fetch(SLEEP, (), at_most=100)
         async with lent(backend) as connection:  # the connection is still good
@@ -110,10 +110,10 @@ async def test_a_statement_that_runs_too_long_is_ended(postgres_url: str) -> Non
 async def test_a_server_that_does_not_keep_its_deadline_is_left(postgres_url: str) -> None:
     async with opened(postgres_url, statement_timeout_ms=0, pool_max_size=1) as backend:
         engine = engine_of(backend)
-        engine._runner._limit = 0.1
+        engine._executor._limit = 0.1
         with pytest.raises(QueryTimeoutError, match=r"did not answer within 0\.1 s"):
             await engine.fetch(SLEEP, (), at_most=100)
-        engine._runner._limit = None
+        engine._executor._limit = None
         await backend.tasks.save(task("t"))
         assert engine.stats().pool.lost == 1
 
@@ -143,7 +143,7 @@ SLOW_STREAM = Statement(
 async def test_a_stream_that_runs_too_long_says_so(postgres_url: str) -> None:
     async with opened(postgres_url, statement_timeout_ms=150) as backend:
         engine = engine_of(backend)
-        engine._runner._limit = None  # the server's deadline alone
+        engine._executor._limit = None  # the server's deadline alone
         with pytest.raises(QueryTimeoutError, match=r"tests\.slow_stream: .*statement_timeout"):
             async for _ in engine.stream(SLOW_STREAM, ()):
                 pass
@@ -378,7 +378,7 @@ async def test_a_commit_that_the_server_answers_with_rollback(postgres_url: str)
                     assert await run("COMMIT") == "ROLLBACK"  # the control
                 else:
                     with pytest.raises(QueryError, match="answered ROLLBACK to COMMIT"):
-                        await engine._runner.command(connection, "COMMIT")
+                        await engine._executor.command(connection, "COMMIT")
             assert await connection.raw.fetchval("SELECT count(*) FROM settings") == 0
         assert backend.stats().commits == 0
 
@@ -470,7 +470,7 @@ async def test_saves_that_wait_together_are_one_statement(postgres_url: str) -> 
 async def test_many_gets_look_each_key_up_in_the_index(postgres_url: str) -> None:
     """Whether or not the planner knows yet how large the table is."""
     async with opened(postgres_url) as backend, lent(backend) as connection:
-        sql = engine_of(backend)._runner.compile.many(TASKS._get)
+        sql = engine_of(backend)._executor.compile.many(TASKS._get)
         arrays = (["default"] * 100, [f"t{n}" for n in range(100)])
 
         async def plan() -> str:
@@ -550,7 +550,7 @@ async def test_a_deadlock_is_tried_again(
         await asyncio.gather(*(backend.tasks.save(task(n)) for n in "ab"))
         async with lent(backend) as connection:
             ours = connection.raw.get_server_pid()
-        runner, lost = engine_of(backend)._runner, []
+        runner, lost = engine_of(backend)._executor, []
         run = runner.run
 
         async def watched(*arguments: Any, **options: Any) -> Any:
@@ -578,7 +578,7 @@ async def test_a_write_that_always_loses_gives_up(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(postgres_url) as backend:
-        runner = engine_of(backend)._runner
+        runner = engine_of(backend)._executor
         tries = 0
 
         async def losing(*_: Any, **__: Any) -> Any:
@@ -610,7 +610,7 @@ async def test_a_statement_answers_the_rows_it_touched(postgres_url: str) -> Non
         assert await backend.settings.delete_namespace("n") == 3
         async with lent(backend) as connection:
             statement = Statement("tests.none", projects.delete(), (), projects)
-            runner = engine_of(backend)._runner
+            runner = engine_of(backend)._executor
             assert await runner.run(connection, Kind.EXECUTE, statement, ()) == 0
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast import PersistenceBackend, QueryError, SerializationFailureError, create_backend
 from holdfast.backend.transaction import Transaction
-from holdfast.engines.repeating import ATTEMPTS
+from holdfast.engines.retry import ATTEMPTS
 from holdfast.engines.transactions import TransactionSession
 from holdfast.testing.suite.base import apart
 

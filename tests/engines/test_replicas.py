@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast import PersistenceBackend, create_backend
-from holdfast.engines.postgres.position import Position
+from holdfast.engines.postgres.replication.lsn import Position
 from holdfast.testing import PostgresCluster
 from holdfast.testing.standby import Standby
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from holdfast import PersistenceBackend, create_backend
-from holdfast.engines.figures import EngineStats, Failover
+from holdfast.engines.stats import EngineStats, Failover
 from holdfast.testing import PostgresCluster
 
 from ..conformance.test_work import task

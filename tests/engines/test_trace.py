@@ -31,7 +31,7 @@ from holdfast import (
     Task,
     create_backend,
 )
-from holdfast.engines.figures import BOUNDS, EngineStats, Histogram, RetryStats, StatementStats
+from holdfast.engines.stats import BOUNDS, EngineStats, Histogram, RetryStats, StatementStats
 from holdfast.testing.suite.base import apart
 
 from .. import forked
@@ -533,7 +533,7 @@ async def test_pools_of_one_name_are_added_up(shared_url: str, listener: Listene
 
 
 async def test_without_a_provider_nothing_is_told(backend: Any) -> None:
-    assert backend._core.engine._tally.telemetry is None
+    assert backend._core.engine._stats.telemetry is None
 
 
 def _run(code: str, directory: Path) -> str:

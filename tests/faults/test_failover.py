@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from holdfast import OutcomeUnknownError, PersistenceBackend, PersistenceError, create_backend
-from holdfast.engines.postgres.timeline import Timelines
+from holdfast.engines.postgres.replication.timeline import Timelines
 from holdfast.testing import PostgresCluster
 from holdfast.testing.standby import Standby
 

@@ -19,10 +19,10 @@ from holdfast import (
 )
 from holdfast.engines.batching import Request
 from holdfast.engines.postgres import engine
-from holdfast.engines.postgres.batches import Batches
 from holdfast.engines.postgres.engine import PostgresEngine
+from holdfast.engines.postgres.executor import Executor
+from holdfast.engines.postgres.group_commit import GroupCommit
 from holdfast.engines.postgres.pool import Pool
-from holdfast.engines.postgres.runner import Runner
 
 from .scorecard import SEED, Ledger, Record, sized
 from .simulation import COMPILER, GET, INSERT, UPSERT, SeededLoop, Server
@@ -147,7 +147,7 @@ async def _play(server: Server) -> None:
         await _check_for_remains(server)
         return
     server.faults = faults
-    played._runner.compile = COMPILER
+    played._executor.compile = COMPILER
     callers = [Caller(played, number, ledger, server) for number in range(CALLERS)]
     running = [asyncio.create_task(caller.run()) for caller in callers]
     for task in running:
@@ -230,14 +230,14 @@ def _twice(patched: pytest.MonkeyPatch) -> None:
 
 def _early(patched: pytest.MonkeyPatch) -> None:
     """Callers are answered when their batch is sent."""
-    flush = Batches._flush_writes
+    flush = GroupCommit._flush_writes
 
-    async def early(self: Batches, batch: list[Request]) -> None:
+    async def early(self: GroupCommit, batch: list[Request]) -> None:
         for request in batch:
             request.succeed(None)
         await flush(self, batch)
 
-    patched.setattr(Batches, "_flush_writes", early)
+    patched.setattr(GroupCommit, "_flush_writes", early)
 
 
 def _forgetful(patched: pytest.MonkeyPatch) -> None:
@@ -253,23 +253,23 @@ def _forgetful(patched: pytest.MonkeyPatch) -> None:
 
 def _trusting(patched: pytest.MonkeyPatch) -> None:
     """Lost is taken for failed."""
-    problem = Runner._problem
+    problem = Executor._problem
 
-    def known(self: Runner, connection: Any, statement: Any, error: Any, _: bool) -> Any:
+    def known(self: Executor, connection: Any, statement: Any, error: Any, _: bool) -> Any:
         return problem(self, connection, statement, error, True)
 
-    patched.setattr(Runner, "_problem", known)
+    patched.setattr(Executor, "_problem", known)
 
 
 def _unordered(patched: pytest.MonkeyPatch) -> None:
-    """Batches of one statement overtake each other."""
-    made = Batches.__init__
+    """GroupCommit of one statement overtake each other."""
+    made = GroupCommit.__init__
 
-    def init(self: Batches, *arguments: Any, **options: Any) -> None:
+    def init(self: GroupCommit, *arguments: Any, **options: Any) -> None:
         made(self, *arguments, **options)
         self.writes._width, self.writes._largest = 3, 1
 
-    patched.setattr(Batches, "__init__", init)
+    patched.setattr(GroupCommit, "__init__", init)
 
 
 MUTANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {

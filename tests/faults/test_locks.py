@@ -196,8 +196,8 @@ async def test_row_28_a_sqlite_that_loses_rows_at_checkpoints(
     record: Record,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked, automatic = await _checkpoints_of(tmp_path / "traced.db", monkeypatch)
-    with closing(sqlite3.connect(tmp_path / "traced.db")) as stock:
+    asked, automatic = await _checkpoints_of(tmp_path / "instrumented.db", monkeypatch)
+    with closing(sqlite3.connect(tmp_path / "instrumented.db")) as stock:
         control = stock.execute("PRAGMA wal_autocheckpoint").fetchone()[0]
     rounds, seconds = sized(1, 200), float(sized(1, 5))
     total = await _rounds(shims, template, tmp_path, "ours", rounds, seconds)

@@ -38,7 +38,7 @@ def _sometimes(matches: Callable[[Any], bool], chance: random.Random) -> Callabl
     return lambda message: matches(message) and chance.random() < 0.1
 
 
-async def _tally(ledger: Ledger, key: str, work: Awaitable[Any], unknown: Any) -> None:
+async def _stats(ledger: Ledger, key: str, work: Awaitable[Any], unknown: Any) -> None:
     try:
         await work
     except unknown:
@@ -69,7 +69,7 @@ async def test_row_9_the_network_cuts_between_commit_and_reply(
             for start in range(0, total // 2, 20):
                 keys = [f"{work.__name__}-{start + n}" for n in range(20)]
                 await asyncio.gather(
-                    *(_tally(ledger, key, work(backend, key), OutcomeUnknownError) for key in keys)
+                    *(_stats(ledger, key, work(backend, key), OutcomeUnknownError) for key in keys)
                 )
         cuts, proxy.cuts = proxy.cuts, 0
         proxy.cut_at(None)
@@ -93,7 +93,7 @@ async def test_row_9_the_network_cuts_between_commit_and_reply(
                 keys = [f"bare-{start + n}" for n in range(4)]
                 await asyncio.gather(
                     *(
-                        _tally(bare, key, pool.execute("INSERT INTO bare VALUES ($1)", key), ())
+                        _stats(bare, key, pool.execute("INSERT INTO bare VALUES ($1)", key), ())
                         for key in keys
                     )
                 )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from holdfast import DatabaseCorruptError
-from holdfast.engines.sqlite.mark import HighWaterMark
+from holdfast.engines.sqlite.wal_watermark import WalWatermark
 
 from .power import Disk, read_journal
 from .preload import Shims
@@ -73,7 +73,7 @@ def _restart(place: Path, files: Iterable[tuple[str, bytes]]) -> bool:
     for name, content in files:
         (place / name).write_bytes(content)
     try:
-        HighWaterMark(place / "org.db", kept=True).check()
+        WalWatermark(place / "org.db", kept=True).check()
     except DatabaseCorruptError:
         return True
     return False

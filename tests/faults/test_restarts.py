@@ -66,7 +66,7 @@ def result() -> int:
 
 
 @dataclass(slots=True)
-class Tally:
+class StatsCollector:
     """What one kind of workers did, and how often they were told nothing certain, or nothing."""
 
     done: set[str] = field(default_factory=set)
@@ -108,7 +108,7 @@ async def _announce(backend: PersistenceBackend, run: WorkflowExecution) -> None
         await backend.messages.save(said)
 
 
-async def _workflow(backend: PersistenceBackend, tally: Tally, who: str, key: str) -> None:
+async def _workflow(backend: PersistenceBackend, tally: StatsCollector, who: str, key: str) -> None:
     """From its start to its end; after every doubt it goes on from what is stored."""
     run: WorkflowExecution | None = None
     doubtful, tried, denied = False, 0, 0
@@ -147,7 +147,7 @@ _BARE_DOUBLED = "SELECT count(*) - count(DISTINCT (run, step)) FROM bare_events"
 _BARE_WRONG = "SELECT count(*) FROM bare_runs WHERE total != $1"
 
 
-async def _bare_workflow(pool: Any, tally: Tally, who: str, key: str) -> None:
+async def _bare_workflow(pool: Any, tally: StatsCollector, who: str, key: str) -> None:
     """The control: what failed did not happen, so it is done again."""
     for step in range(STEPS + 1):
         while True:
@@ -167,7 +167,9 @@ async def _bare_workflow(pool: Any, tally: Tally, who: str, key: str) -> None:
     tally.done.add(key)
 
 
-async def _work(workflow: Any, database: Any, tally: Tally, over: asyncio.Event, who: str) -> None:
+async def _work(
+    workflow: Any, database: Any, tally: StatsCollector, over: asyncio.Event, who: str
+) -> None:
     turn = 0
     while not over.is_set():
         turn += 1
@@ -185,7 +187,7 @@ async def _restart_again_and_again(cluster: PostgresCluster) -> int:
     return kills
 
 
-async def _verdict(backend: PersistenceBackend, tally: Tally) -> dict[str, int]:
+async def _verdict(backend: PersistenceBackend, tally: StatsCollector) -> dict[str, int]:
     """Broken promises; all zero is a pass."""
     right = {"total": result(), "version": STEPS + 1, "status": _OVER}
     runs = await backend.workflow_executions.list_by_definition("count")
@@ -208,7 +210,7 @@ async def _verdict(backend: PersistenceBackend, tally: Tally) -> dict[str, int]:
 
 
 async def test_row_16_the_server_is_restarted_again_and_again(record: Record) -> None:
-    careful, bare, over = Tally(), Tally(), asyncio.Event()
+    careful, bare, over = StatsCollector(), StatsCollector(), asyncio.Event()
     # A process that is killed takes nothing from the system's cache: a short run spares the disk.
     with PostgresCluster.create(settings={"fsync": "on" if FULL else "off"}) as cluster:
         backend = create_backend(

@@ -22,7 +22,7 @@ _WORKERS = """
 import asyncio, sys, time
 import asyncpg
 from holdfast import PersistenceError, create_backend
-from holdfast.engines.postgres.outage import Outage
+from holdfast.engines.postgres.circuit_breaker import CircuitBreaker
 
 async def main(url, mode, workers):
     if mode == "bare":
@@ -31,8 +31,8 @@ async def main(url, mode, workers):
         problems = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
     else:
         if mode == "control":  # every caller asks for itself, as often as it likes
-            Outage.width = property(lambda self: 10)
-            Outage.next_pause = lambda self: 0.0
+            CircuitBreaker.width = property(lambda self: 10)
+            CircuitBreaker.next_pause = lambda self: 0.0
         backend = create_backend(url + "?ssl_mode=disable&outage_patience_seconds=1")
         await backend.connect()
         problems = PersistenceError

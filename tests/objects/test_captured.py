@@ -150,7 +150,7 @@ async def test_functions_name_no_table_without_its_schema(postgres_url: str) -> 
 async def test_who_keeps_migrations_waiting_is_named(
     empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.engines.postgres.exclusive.EXCLUSIVE_SECONDS", 0.5)
+    monkeypatch.setattr("holdfast.engines.postgres.admin.exclusive.EXCLUSIVE_SECONDS", 0.5)
     settings = {"application_name": "reports"}
     other = await asyncpg.connect(empty_postgres_url, server_settings=settings)
     try:

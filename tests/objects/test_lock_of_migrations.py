@@ -29,7 +29,7 @@ TAKE = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("holdfast.engines.postgres.exclusive.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("holdfast.engines.postgres.admin.exclusive.PATIENCE_SECONDS", 0.3)
 
 
 @asynccontextmanager
@@ -74,7 +74,7 @@ MAY_MIGRATE = {
 async def test_who_could_migrate_does(
     prefix: str, empty_postgres_url: str, who: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.engines.postgres.exclusive.EXCLUSIVE_SECONDS", 0.8)
+    monkeypatch.setattr("holdfast.engines.postgres.admin.exclusive.EXCLUSIVE_SECONDS", 0.8)
     await _make(empty_postgres_url, prefix)
     await run(empty_postgres_url, *(each.format(prefix=prefix) for each in MAY_MIGRATE[who]))
     holder = f"{prefix}_{'app' if MAY_MIGRATE[who] else 'migrator'}"
@@ -88,7 +88,7 @@ async def test_who_cannot_migrate_waits_for_whoever_has_it(
     prefix: str, empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It can only find that somebody else did."""
-    monkeypatch.setattr("holdfast.engines.postgres.exclusive.EXCLUSIVE_SECONDS", 0.8)
+    monkeypatch.setattr("holdfast.engines.postgres.admin.exclusive.EXCLUSIVE_SECONDS", 0.8)
     await _make(empty_postgres_url, prefix, readonly=True)
     async with _holding(_as(empty_postgres_url, f"{prefix}_readonly")) as pid:
         with pytest.raises(MigrationError, match=f"session {pid} of the role '{prefix}_readonly'"):

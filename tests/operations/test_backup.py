@@ -21,7 +21,7 @@ from holdfast import (
     SQLiteConfig,
     create_backend,
 )
-from holdfast.engines.postgres import dump
+from holdfast.engines.postgres.admin import dump
 from holdfast.engines.sqlite.engine import SQLiteEngine
 from holdfast.operations import verify_backup
 from holdfast.testing.processes import find_programs

@@ -109,8 +109,8 @@ class PostgresPlans:
     def __init__(self, url: str) -> None:
         self._compile = Compiler(postgres.dialect())  # type: ignore[no-untyped-call]
         self._values: dict[tuple[str, Column[Any], float], Any] = {}
-        self._runner = asyncio.Runner()
-        self._runner.run(self._open(url))
+        self._executor = asyncio.Runner()
+        self._executor.run(self._open(url))
 
     async def _open(self, url: str) -> None:
         self._connection = await asyncpg.connect(url, statement_cache_size=0)
@@ -121,15 +121,15 @@ class PostgresPlans:
         }
 
     def close(self) -> None:
-        self._runner.run(self._connection.close())
-        self._runner.close()
+        self._executor.run(self._connection.close())
+        self._executor.close()
 
     def enter(self, state: str) -> None:
         self._tenant = state
 
     def offences(self, statement: Statement, *, of_everything: bool = False) -> list[str]:
         """What is wrong with one of the plans, and that plan; nothing if all are right."""
-        return self._runner.run(self._offences(statement, of_everything))
+        return self._executor.run(self._offences(statement, of_everything))
 
     async def _offences(self, statement: Statement, of_everything: bool) -> list[str]:
         judge = Judge(statement, self._parts, of_everything=of_everything)

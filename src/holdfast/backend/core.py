@@ -24,7 +24,7 @@ from holdfast.backend.protocol import (
 )
 from holdfast.backend.transaction import Transaction
 from holdfast.changes import Watch
-from holdfast.engines.home import Turn, not_connected
+from holdfast.engines.affinity import Turn, not_connected
 from holdfast.engines.protocol import Engine, EngineStats
 from holdfast.errors import (
     InvalidArgumentError,

@@ -10,10 +10,10 @@ from holdfast.backend.core import Backend, Core
 from holdfast.backend.protocol import PersistenceBackend
 from holdfast.config import PersistenceConfig, PostgresConfig, SQLiteConfig
 from holdfast.config.models import EngineConfig
+from holdfast.engines.instrumented import instrumented
 from holdfast.engines.protocol import Engine
 from holdfast.engines.sqlite.engine import SQLiteEngine
 from holdfast.engines.telemetry import Attributes
-from holdfast.engines.traced import traced
 from holdfast.errors import PersistenceConnectionError
 from holdfast.extending.extension import Extension, attached
 from holdfast.storage.binding import Models
@@ -36,7 +36,7 @@ class _EngineBackend(Backend):
     ) -> None:
         models = Models(entities) if entities else None
         config = config or EngineConfig()
-        watched = traced(engine, config, identity or {"db.system.name": engine.name})
+        watched = instrumented(engine, config, identity or {"db.system.name": engine.name})
         core = Core(watched, models, attached(extensions), config.schema_check == "required")
         super().__init__(core, tenant)
 

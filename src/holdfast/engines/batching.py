@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from holdfast.engines.home import Home
+from holdfast.engines.affinity import Affinity
 from holdfast.engines.protocol import BatchStats
 from holdfast.engines.waiting import FOR, waited
 from holdfast.errors import OutcomeUnknownError, PersistenceConnectionError, PoolTimeoutError
@@ -115,8 +115,8 @@ class Batcher:
         self._ready: deque[_Group] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
-        self._home = Home()
-        self._loop = self._home.loop
+        self._affinity = Affinity()
+        self._loop = self._affinity.loop
         self._alarm: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -131,7 +131,7 @@ class Batcher:
 
         ``read`` is for whoever flushes: what the answer is to be made of the value.
         """
-        self._home.check()
+        self._affinity.check()
         if self._closed:
             raise PersistenceConnectionError("the backend is disconnecting", is_retryable=False)
         loop = self._loop
@@ -159,7 +159,7 @@ class Batcher:
         If so it counts as one batch in flight until `leave`, and who comes meanwhile queues as
         ever.
         """
-        self._home.check()
+        self._affinity.check()
         if self._closed:
             raise PersistenceConnectionError("the backend is disconnecting", is_retryable=False)
         group = self._groups.get(key) or self._new_group(key)

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from holdfast.engines.gate import Gate
-from holdfast.engines.repeating import ATTEMPTS
+from holdfast.engines.drain import Drain
+from holdfast.engines.retry import ATTEMPTS
 from holdfast.engines.transactions import own
 from holdfast.errors import OutcomeUnknownError, PersistenceConnectionError, PersistenceError
 from holdfast.storage.session import GiveBack, Row, Statement, TransactionScope
@@ -112,7 +112,7 @@ class Taking:
 class Handing:
     """What both engines do alike with a write that answers rows."""
 
-    _gate: Gate
+    _drain: Drain
     _owned: set[asyncio.Task[Any]]
 
     async def returning(
@@ -122,7 +122,7 @@ class Handing:
         read: Read = _as_it_is,
         give_back: GiveBack | None = None,
     ) -> Any:
-        with self._gate:
+        with self._drain:
             taking = Taking(read, give_back, self._atomically)
             answer = self._take(statement, arguments, taking)
             return await taking.hand_over(answer, self._owned)

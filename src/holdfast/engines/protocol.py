@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from holdfast.engines.figures import (
+from holdfast.engines.stats import (
     BatchStats,
     EngineStats,
     Failover,

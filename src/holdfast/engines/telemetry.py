@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Delete, Insert, Update
 
-from holdfast.engines.figures import EngineStats
+from holdfast.engines.stats import EngineStats
 from holdfast.errors import PersistenceConnectionError
 from holdfast.storage.session import Statement
 

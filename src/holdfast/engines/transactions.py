@@ -8,11 +8,11 @@ from contextlib import aclosing, asynccontextmanager
 from enum import Enum, auto
 from typing import Any, Protocol, TypeVar
 
-from holdfast.engines.repeating import in_transaction
+from holdfast.engines.retry import in_transaction
 from holdfast.errors import PersistenceError, QueryError, SerializationFailureError
 from holdfast.storage.session import Row, Statement, TransactionScope
 
-__all__ = ["Kind", "Link", "TransactionSession", "begin_on", "own", "transaction_on"]
+__all__ = ["Kind", "LentSession", "TransactionSession", "begin_on", "own", "transaction_on"]
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Kind(Enum):
     RETURNING = auto()
 
 
-class Link(Protocol):
+class LentSession(Protocol):
     """One connection of an engine, lent to one transaction."""
 
     begin_sql: str
@@ -51,8 +51,8 @@ class Link(Protocol):
 class TransactionSession:
     """A `Session` on one connection. Calls made at the same time take turns."""
 
-    def __init__(self, link: Link, turn: asyncio.Lock, depth: int = 0) -> None:
-        self._link = link
+    def __init__(self, lent: LentSession, turn: asyncio.Lock, depth: int = 0) -> None:
+        self._lent = lent
         self._turn = turn
         self._depth = depth
         self._failed: BaseException | None = None
@@ -92,7 +92,7 @@ class TransactionSession:
             try:
                 # Closed here and now: left to the garbage collector, it would speak on a
                 # connection that is somebody else's by then.
-                async with aclosing(self._link.stream(statement, arguments)) as pieces:  # type: ignore[type-var]
+                async with aclosing(self._lent.stream(statement, arguments)) as pieces:  # type: ignore[type-var]
                     async for rows in pieces:
                         yield rows
             except GeneratorExit:
@@ -132,11 +132,11 @@ class TransactionSession:
         async with self._turn:
             self._check()
             try:
-                await self._link.command(f"SAVEPOINT {name}")
+                await self._lent.command(f"SAVEPOINT {name}")
             except BaseException as error:
                 self._failed = error
                 raise
-        inner = TransactionSession(self._link, self._turn, self._depth + 1)
+        inner = TransactionSession(self._lent, self._turn, self._depth + 1)
         try:
             yield inner
         except BaseException as error:
@@ -158,7 +158,7 @@ class TransactionSession:
         async with self._turn:
             try:
                 for command in commands:
-                    await self._link.command(command)
+                    await self._lent.command(command)
             except BaseException as error:
                 self._failed = error
                 raise
@@ -167,7 +167,7 @@ class TransactionSession:
         async with self._turn:
             self._check()
             try:
-                return await self._link.run(kind, statement, arguments)
+                return await self._lent.run(kind, statement, arguments)
             except BaseException as error:
                 self._failed = error
                 raise
@@ -207,27 +207,27 @@ def own(work: Coroutine[Any, Any, T], owned: set[asyncio.Task[Any]]) -> asyncio.
     return asyncio.shield(task)
 
 
-async def begin_on(link: Link, owned: set[asyncio.Task[Any]]) -> None:
-    """Begin a transaction on ``link``, or release it."""
+async def begin_on(lent: LentSession, owned: set[asyncio.Task[Any]]) -> None:
+    """Begin a transaction on ``lent``, or release it."""
     try:
-        await link.command(link.begin_sql)
+        await lent.command(lent.begin_sql)
     except BaseException:
-        await own(_undo(link), owned)
+        await own(_undo(lent), owned)
         raise
 
 
-async def _undo(link: Link) -> None:
+async def _undo(lent: LentSession) -> None:
     try:
-        await link.rollback()
+        await lent.rollback()
     finally:
-        link.release()
+        lent.release()
 
 
 @asynccontextmanager
 async def transaction_on(
-    link: Link, owned: set[asyncio.Task[Any]]
+    lent: LentSession, owned: set[asyncio.Task[Any]]
 ) -> AsyncIterator[TransactionSession]:
-    """Run a transaction that was begun on ``link`` and release it, whatever happens.
+    """Run a transaction that was begun on ``lent`` and release it, whatever happens.
 
     Its end runs in a task of the engine: a caller that is cancelled while leaving does not leave
     the connection half-way.
@@ -235,24 +235,24 @@ async def transaction_on(
 
     async def commit() -> None:
         try:
-            await link.command("COMMIT")
+            await lent.command("COMMIT")
         except PersistenceError:
-            await link.rollback()
+            await lent.rollback()
             raise
         finally:
-            link.release()
+            lent.release()
 
-    session = TransactionSession(link, asyncio.Lock())
+    session = TransactionSession(lent, asyncio.Lock())
     try:
         yield session
     except BaseException:
         session.leave()
-        await own(_undo(link), owned)
+        await own(_undo(lent), owned)
         raise
     session.leave()
     if session.failed is None and not session.abandoned:
         await own(commit(), owned)
         return
-    await own(_undo(link), owned)
+    await own(_undo(lent), owned)
     if session.failed is not None:
         raise _failed_before(session.failed)

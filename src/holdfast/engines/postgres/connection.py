@@ -17,7 +17,7 @@ import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.home import disconnected
+from holdfast.engines.affinity import disconnected
 from holdfast.engines.postgres.attempt import (
     connect,
     explain,

@@ -16,26 +16,26 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.gate import Gate
+from holdfast.engines.affinity import forget
+from holdfast.engines.drain import Drain
 from holdfast.engines.handover import Handing, Taking
-from holdfast.engines.home import forget
-from holdfast.engines.postgres.acknowledged import Acknowledged, Pending
-from holdfast.engines.postgres.batches import Batches
+from holdfast.engines.postgres.admin.exclusive import exclude_others, giving_way
+from holdfast.engines.postgres.admin.upkeep import PostgresUpkeep
 from holdfast.engines.postgres.connection import Known, open_connection
 from holdfast.engines.postgres.errors import translate
-from holdfast.engines.postgres.exclusive import exclude_others, giving_way
+from holdfast.engines.postgres.executor import Executor
 from holdfast.engines.postgres.follow import Follower
-from holdfast.engines.postgres.isolation import CONFINED, PROBLEMS, refusal
-from holdfast.engines.postgres.link import SNAPSHOT, ConnectionLink
+from holdfast.engines.postgres.group_commit import GroupCommit
 from holdfast.engines.postgres.namespace import LOOK, OURS, path_to, quoted, schema_in
 from holdfast.engines.postgres.pool import Pool
-from holdfast.engines.postgres.position import Position
-from holdfast.engines.postgres.replicas import Replicas
-from holdfast.engines.postgres.runner import Runner
-from holdfast.engines.postgres.timeline import Timelines
-from holdfast.engines.postgres.upkeep import PostgresUpkeep
+from holdfast.engines.postgres.replication.lsn import Position
+from holdfast.engines.postgres.replication.recent_writes import Pending, RecentWrites
+from holdfast.engines.postgres.replication.replicas import Replicas
+from holdfast.engines.postgres.replication.timeline import Timelines
+from holdfast.engines.postgres.row_level_security import CONFINED, PROBLEMS, refusal
+from holdfast.engines.postgres.session import SNAPSHOT, ConnectionSession
 from holdfast.engines.protocol import EngineStats, ReplicaStats
-from holdfast.engines.repeating import in_transaction, repeat
+from holdfast.engines.retry import in_transaction, repeat
 from holdfast.engines.transactions import Kind, begin_on, own, transaction_on
 from holdfast.engines.upkeep import Accept
 from holdfast.errors import (
@@ -71,7 +71,7 @@ class PostgresEngine(Handing, PostgresUpkeep):
         self._owned: set[asyncio.Task[Any]] = set()
         self._followers: set[Follower] = set()
         self._replicas: Replicas | None = None
-        self._acknowledged = Acknowledged()
+        self._acknowledged = RecentWrites()
         self._timelines = Timelines(
             self._acknowledged,
             lambda statement, key: self._batches.read(statement, key, at_most=1),
@@ -82,24 +82,24 @@ class PostgresEngine(Handing, PostgresUpkeep):
             partial(open_connection, known=self._known, look=self._timelines.look),
         )
         await self._pool.open()
-        self._runner = Runner(self._config)
+        self._executor = Executor(self._config)
         await self._settle()
-        self._batches = Batches(self._config, self._pool, self._runner, self._acknowledged)
+        self._batches = GroupCommit(self._config, self._pool, self._executor, self._acknowledged)
         if self._config.replicas:
-            position = Position(self._ask, lambda: self._runner.commits)
+            position = Position(self._ask, lambda: self._executor.commits)
             self._replicas = Replicas(
-                self._config, self._runner, position, lambda: self._timelines.current,
+                self._config, self._executor, position, lambda: self._timelines.current,
                 self._known.opened,
             )  # fmt: skip
-        self._gate = Gate()
+        self._drain = Drain()
 
     async def close(self) -> None:
         for follower in self._followers:
             follower.stop()
-        await self._gate.see_out(self._config.drain_timeout_seconds, self._finish, self._end)
+        await self._drain.see_out(self._config.drain_timeout_seconds, self._finish, self._end)
 
     def let_go(self) -> None:
-        self._gate.shut()
+        self._drain.shut()
         self._pool.shut()
         self._known.opened.sever()
 
@@ -132,14 +132,14 @@ class PostgresEngine(Handing, PostgresUpkeep):
     # -- statements, each on its own --------------------------------------------------------
 
     async def get(self, statement: Statement, arguments: tuple[Any, ...]) -> Row | None:
-        with self._gate:
+        with self._drain:
             rows = await self._batches.read(statement, arguments, at_most=1)
         return rows[0] if rows else None
 
     async def fetch(
         self, statement: Statement, arguments: tuple[Any, ...], *, at_most: int
     ) -> Sequence[Row]:
-        with self._gate:
+        with self._drain:
             if statement.replica and self._replicas is not None:
                 rows = await self._replicas.fetch(statement, arguments)
                 if rows is not None:
@@ -150,7 +150,7 @@ class PostgresEngine(Handing, PostgresUpkeep):
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> AsyncIterator[Sequence[Row]]:
         if statement.replica and self._replicas is not None:
-            with self._gate:
+            with self._drain:
                 answer = await self._replicas.stream(statement, arguments)
             if answer is not None:
                 for rows in answer:
@@ -164,11 +164,11 @@ class PostgresEngine(Handing, PostgresUpkeep):
                 yield rows
 
     async def write(self, statement: Statement, arguments: tuple[Any, ...]) -> None:
-        with self._gate:
+        with self._drain:
             await self._batches.writes.submit(statement, arguments)
 
     async def execute(self, statement: Statement, arguments: tuple[Any, ...]) -> int:
-        with self._gate:
+        with self._drain:
             touched: int = await self._own(self._single(Kind.EXECUTE, statement, arguments))
         return touched
 
@@ -185,7 +185,7 @@ class PostgresEngine(Handing, PostgresUpkeep):
         *,
         isolation: Isolation = "read committed",
     ) -> T:
-        with self._gate:
+        with self._drain:
             return await self._atomically(work, isolation)
 
     async def _atomically(
@@ -196,7 +196,7 @@ class PostgresEngine(Handing, PostgresUpkeep):
         return await repeat(
             lambda: in_transaction(self._transaction(_BEGIN[isolation]), work),
             self._loop.time() + self._config.pool_timeout_seconds,
-            self._runner.retries,
+            self._executor.retries,
         )
 
     @asynccontextmanager
@@ -204,25 +204,25 @@ class PostgresEngine(Handing, PostgresUpkeep):
         deadline = self._loop.time() + self._config.pool_timeout_seconds
         while True:
             connection = await self._pool.acquire(deadline)
-            link = ConnectionLink(
-                self._runner, self._pool, connection, begin_sql, Pending(self._acknowledged)
+            lent = ConnectionSession(
+                self._executor, self._pool, connection, begin_sql, Pending(self._acknowledged)
             )
             try:
-                await begin_on(link, self._owned)
+                await begin_on(lent, self._owned)
             except PersistenceConnectionError:
                 # The server had ended the connection, idle as it was: another one will do.
                 if self._pool.closed or self._loop.time() >= deadline:
                     raise
-                self._runner.retries.connection_lost += 1
+                self._executor.retries.connection_lost += 1
                 await asyncio.sleep(random.uniform(0.005, 0.05))  # noqa: S311
             else:
                 break
-        async with transaction_on(link, self._owned) as session:
+        async with transaction_on(lent, self._owned) as session:
             yield session
 
     @asynccontextmanager
     async def _entered(self, begin_sql: str) -> AsyncIterator[TransactionScope]:
-        with self._gate:
+        with self._drain:
             async with self._transaction(begin_sql) as session:
                 yield session
 
@@ -239,7 +239,7 @@ class PostgresEngine(Handing, PostgresUpkeep):
     async def follow(
         self, log: Log, tenant: str, names: str, *, after: int | None, pause: float
     ) -> AsyncIterator[tuple[int, Sequence[Row]]]:
-        follower = Follower(self._config, self._known, self._runner, log, tenant, names, after)
+        follower = Follower(self._config, self._known, self._executor, log, tenant, names, after)
         self._followers.add(follower)
         try:
             async with aclosing(follower.steps()) as steps:  # type: ignore[type-var]
@@ -276,7 +276,7 @@ class PostgresEngine(Handing, PostgresUpkeep):
                 await connection.commit()
                 # It may have made the tables, or given them to another role.
                 told = await connection.exec_driver_sql(CONFINED, (schema,))
-                self._runner.name_tenants(bool(told.scalar()))
+                self._executor.name_tenants(bool(told.scalar()))
                 return result
         except SQLAlchemyError as error:
             # SQLAlchemy's form of the driver's error has that as its cause.
@@ -325,7 +325,7 @@ class PostgresEngine(Handing, PostgresUpkeep):
         writes, reads, pool = self._batches.writes, self._batches.reads, self._pool.stats()
         pool.waiting += writes.waiting + reads.waiting
         return EngineStats(
-            self._runner.commits, writes.stats, reads.stats, pool, self._runner.retries,
+            self._executor.commits, writes.stats, reads.stats, pool, self._executor.retries,
             replicas=ReplicaStats() if self._replicas is None else self._replicas.stats,
             failovers=tuple(self._timelines.failovers),
         )  # fmt: skip
@@ -342,8 +342,8 @@ class PostgresEngine(Handing, PostgresUpkeep):
             told = await self._ask(LOOK, self._given.schema_name)
             schema = schema_in(self._given, told[0])
             self._config = self._given.model_copy(update={"schema_name": schema})
-            self._runner.qualify(schema)
-            self._runner.name_tenants(bool((await self._ask(CONFINED, schema))[0][0]))
+            self._executor.qualify(schema)
+            self._executor.name_tenants(bool((await self._ask(CONFINED, schema))[0][0]))
             if self._config.row_security == "required":
                 found = [row[0] for row in await self._ask(PROBLEMS, schema)]
                 if found:
@@ -360,7 +360,7 @@ class PostgresEngine(Handing, PostgresUpkeep):
         read: Callable[[Sequence[Row]], Any] | None = None,
     ) -> Any:
         value = await self._batches.repeat_write(kind, statement, arguments, read=read)
-        self._runner.commits += read is None
+        self._executor.commits += read is None
         self._acknowledged.add(statement, (arguments,))
         return value
 
@@ -380,7 +380,7 @@ class PostgresEngine(Handing, PostgresUpkeep):
         async def ask() -> Sequence[Row]:
             connection = await self._pool.acquire()
             try:
-                return await self._runner.query(connection, sql, values)
+                return await self._executor.query(connection, sql, values)
             finally:
                 self._pool.release(connection)
 

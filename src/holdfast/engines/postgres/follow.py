@@ -34,10 +34,10 @@ from typing import Any
 import asyncpg
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.home import disconnected
+from holdfast.engines.affinity import disconnected
 from holdfast.engines.postgres.connection import Known, PooledConnection, open_connection
 from holdfast.engines.postgres.errors import translate
-from holdfast.engines.postgres.runner import Runner
+from holdfast.engines.postgres.executor import Executor
 from holdfast.engines.protocol import QUIET_SECONDS
 from holdfast.engines.transactions import Kind
 from holdfast.errors import ChangesLostError, PersistenceConnectionError, QueryTimeoutError
@@ -70,7 +70,7 @@ class Follower:
         self,
         config: PostgresConfig,
         known: Known,
-        runner: Runner,
+        runner: Executor,
         log: Log,
         tenant: str,
         names: str,
@@ -78,7 +78,7 @@ class Follower:
     ) -> None:
         self._config = config
         self._known = known
-        self._runner = runner
+        self._executor = runner
         self._log = log
         self._tenant = tenant
         self._names = names
@@ -170,7 +170,7 @@ class Follower:
             self._goal, self._holders = newest, None
         table = self._log.piece.table.name
         place = (self._config.schema_name, table)
-        found = {row[0] for row in await self._runner.query(connection, _HOLDERS, place)}
+        found = {row[0] for row in await self._executor.query(connection, _HOLDERS, place)}
         self._holders = found if self._holders is None else self._holders & found
         if self._holders:
             return False
@@ -180,7 +180,7 @@ class Follower:
     async def _read(
         self, connection: PooledConnection, statement: Statement, *arguments: Any
     ) -> Sequence[Row]:
-        rows: Sequence[Row] = await self._runner.run(
+        rows: Sequence[Row] = await self._executor.run(
             connection, Kind.FETCH, statement, (self._tenant, *arguments)
         )
         return rows

@@ -17,10 +17,10 @@ from typing import Any
 import asyncpg
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.home import Home, disconnected
+from holdfast.engines.affinity import Affinity, disconnected
 from holdfast.engines.postgres.callers import Callers
+from holdfast.engines.postgres.circuit_breaker import CircuitBreaker
 from holdfast.engines.postgres.connection import PooledConnection, open_connection
-from holdfast.engines.postgres.outage import Outage
 from holdfast.engines.protocol import PoolStats
 from holdfast.engines.waiting import waited
 from holdfast.errors import PersistenceConnectionError, PoolTimeoutError
@@ -47,9 +47,9 @@ class Pool:
     ) -> None:
         self._config = config
         self._connect = connect
-        self._home = Home()
-        self._loop = self._home.loop
-        self._outage = Outage(config.outage_patience_seconds)
+        self._affinity = Affinity()
+        self._loop = self._affinity.loop
+        self._breaker = CircuitBreaker(config.outage_patience_seconds)
         #: In the order in which they came back, the latest last.
         self._idle: list[PooledConnection] = []
         self._busy: set[PooledConnection] = set()
@@ -67,7 +67,7 @@ class Pool:
     async def open(self) -> None:
         """Open the smallest number of connections; raises if the first cannot be had."""
         connection = await self._new()
-        self._outage.answered()
+        self._breaker.answered()
         self._idle.append(connection)
         self._supply()
 
@@ -77,7 +77,7 @@ class Pool:
         `CircuitOpenError` at once when the server has been away for longer than the configuration
         lets callers wait; the server's own word when it refuses the user or the database.
         """
-        self._home.check()
+        self._affinity.check()
         if self._closed:
             raise PersistenceConnectionError("the backend is disconnecting", is_retryable=False)
         now = self._loop.time()
@@ -158,7 +158,7 @@ class Pool:
 
     def describe_busy(self) -> str:
         """How many connections are busy and for how long, for a caller that got none."""
-        reason = self._outage.reason()
+        reason = self._breaker.reason()
         if reason is not None and not self._busy:
             return str(reason)
         longest = max((self._loop.time() - c.busy_since for c in self._busy), default=0.0)
@@ -187,7 +187,7 @@ class Pool:
                 self.release(place.result())  # it came in the moment the wait ended
             if not isinstance(error, TimeoutError):
                 raise
-            reason = self._outage.reason()
+            reason = self._breaker.reason()
             if reason is not None and not self._busy:
                 raise reason from reason.__cause__
             raise PoolTimeoutError(
@@ -208,7 +208,7 @@ class Pool:
     def _refusal(self) -> PersistenceConnectionError | None:
         if self._idle or self._checking:
             return None  # one of these may be alive
-        return self._outage.refusal(self._loop.time(), self._heard_at, stranded=not self._busy)
+        return self._breaker.refusal(self._loop.time(), self._heard_at, stranded=not self._busy)
 
     # -- what they wait for --------------------------------------------------------------------
 
@@ -223,7 +223,7 @@ class Pool:
                 missing -= 1
         missing -= self._connecting
         missing = max(missing, self._config.pool_min_size - self._size)
-        room = min(self._config.pool_max_size - self._size, self._outage.width - self._connecting)
+        room = min(self._config.pool_max_size - self._size, self._breaker.width - self._connecting)
         if not self._closed:
             for _ in range(min(missing, room)):
                 self._grow()
@@ -251,7 +251,7 @@ class Pool:
             if self._prober is not None:
                 self._prober.cancel()
                 self._prober = None
-            self._outage.answered()
+            self._breaker.answered()
             self._hand_over(connection)
         finally:
             self._connecting -= 1
@@ -259,10 +259,10 @@ class Pool:
 
     def _fail(self, error: PersistenceConnectionError) -> None:
         now = self._loop.time()
-        if self._outage.failed(error, now):
+        if self._breaker.failed(error, now):
             if self._alarm is not None:
                 self._alarm.cancel()
-            self._alarm = self._loop.call_later(self._outage.patience, self._open_circuit)
+            self._alarm = self._loop.call_later(self._breaker.patience, self._open_circuit)
         self._callers.tell(self._refusal)
         if not self._closed and self._prober is None:
             self._prober = self._own(self._probe(), "holdfast-grow")
@@ -274,19 +274,19 @@ class Pool:
         before it begins, and there may be the next one by then: so it is not counted.
         """
         try:
-            while self._outage.since is not None:
-                await asyncio.sleep(self._outage.next_pause())
-                if self._outage.full and not self._callers.waiting:
+            while self._breaker.since is not None:
+                await asyncio.sleep(self._breaker.next_pause())
+                if self._breaker.full and not self._callers.waiting:
                     # There is a server, and nobody who needs a further connection to it.
-                    self._outage.answered()
+                    self._breaker.answered()
                     return
                 try:
                     connection = await self._new()
                 except PersistenceConnectionError as error:
-                    self._outage.failed(error, self._loop.time())
+                    self._breaker.failed(error, self._loop.time())
                     self._callers.tell(self._refusal)
                 else:
-                    self._outage.answered()
+                    self._breaker.answered()
                     self._hand_over(connection)
                     return
         finally:
@@ -297,8 +297,8 @@ class Pool:
 
     def _open_circuit(self) -> None:
         if self._refusal() is not None:  # else nobody is refused: there are some that work
-            if not self._outage.full:
-                self._outage.open_circuit()
+            if not self._breaker.full:
+                self._breaker.open_circuit()
             self._callers.tell(self._refusal)
 
     def _start_check(self, connection: PooledConnection) -> None:
@@ -342,7 +342,7 @@ class Pool:
         """Whether an idle connection is of no more use; then it is seen to."""
         if connection.raw.is_closed():
             self._lost += 1
-            self._outage.lost()
+            self._breaker.lost()
             return True
         if self._is_due(connection, now):
             self._own(self._close(connection))
@@ -359,7 +359,7 @@ class Pool:
         if now < connection.retire_at:
             return False
         if connection.retire_at:  # or it was told to go
-            if self._outage.width <= self._connecting:
+            if self._breaker.width <= self._connecting:
                 return False
             others = self._size - (connection in self._idle)
             if others < max(self._config.pool_max_size - 1, 1):
@@ -370,7 +370,7 @@ class Pool:
 
     def _lose(self, connection: PooledConnection) -> None:
         self._lost += 1
-        self._outage.lost()
+        self._breaker.lost()
         if connection.moved:
             self.expire_all()
         self._supply()

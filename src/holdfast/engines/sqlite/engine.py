@@ -13,24 +13,24 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.config import SQLiteConfig
+from holdfast.engines.affinity import Affinity, disconnected, forget
 from holdfast.engines.batching import Batcher, Request, answer
 from holdfast.engines.compiler import Compiler
-from holdfast.engines.gate import Gate
+from holdfast.engines.drain import Drain
 from holdfast.engines.handover import Handing, Taking
-from holdfast.engines.home import Home, disconnected, forget
 from holdfast.engines.protocol import EXCLUSIVE_SECONDS, EngineStats, PoolStats, RetryStats
-from holdfast.engines.repeating import in_transaction, repeat
+from holdfast.engines.retry import in_transaction, repeat
+from holdfast.engines.sqlite.admin.inspection import bytes_of_tables
+from holdfast.engines.sqlite.admin.upkeep import SQLiteUpkeep
 from holdfast.engines.sqlite.checkpoint import RETRY_SECONDS
 from holdfast.engines.sqlite.errors import cannot_open, translate
 from holdfast.engines.sqlite.files import Database
 from holdfast.engines.sqlite.follow import follow
-from holdfast.engines.sqlite.inspection import bytes_of_tables
-from holdfast.engines.sqlite.link import SnapshotLink, WriterLink, stream_on
-from holdfast.engines.sqlite.mark import HighWaterMark
 from holdfast.engines.sqlite.reader import check_files, read_batch
+from holdfast.engines.sqlite.session import SnapshotSession, WriterSession, stream_on
 from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.sqlite.threads import Threads
-from holdfast.engines.sqlite.upkeep import SQLiteUpkeep
+from holdfast.engines.sqlite.wal_watermark import WalWatermark
 from holdfast.engines.sqlite.wrapping import for_sqlalchemy
 from holdfast.engines.sqlite.writer import Writer, insist
 from holdfast.engines.transactions import Kind, begin_on, transaction_on
@@ -63,14 +63,14 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
         self._threads = Threads(self._owned)
         try:
             database.check()
-            self._mark = HighWaterMark(
+            self._watermark = WalWatermark(
                 database.path, kept=database.keeps_commits, read_only=database.read_only
             )
-            await asyncio.to_thread(self._mark.check)
+            await asyncio.to_thread(self._watermark.check)
             database.create()
             self._writer_thread = await self._threads.start("writer", database.open_writer)
             renew = self._writer_thread.renew
-            self._writer = Writer(database, self._compile, self._mark, renew)
+            self._writer = Writer(database, self._compile, self._watermark, renew)
             for n in range(self._config.readers):
                 reader = await self._threads.start(f"reader-{n}", database.open_reader)
                 self._threads.idle.append(reader)
@@ -80,8 +80,8 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
             if isinstance(error, sqlite3.Error):
                 raise cannot_open(self._config.path, error) from error
             raise
-        self._home = Home()
-        self._gate = Gate()
+        self._affinity = Affinity()
+        self._drain = Drain()
         self._retries = RetryStats()
         self._waits: set[asyncio.Timeout] = set()
         # The writer is one; batches and transactions take turns on it, first come first served.
@@ -98,17 +98,17 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
         )  # fmt: skip
 
     async def close(self) -> None:
-        await self._gate.see_out(self._config.drain_timeout_seconds, self._finish, self._end)
+        await self._drain.see_out(self._config.drain_timeout_seconds, self._finish, self._end)
 
     def let_go(self) -> None:
-        self._gate.shut()
+        self._drain.shut()
         self._threads.leave()
 
     async def abandon(self) -> None:
         self.let_go()
         forget({*self._owned, *self._writes.tasks, *self._reads.tasks})
         if await self._threads.abandon(self._config.drain_timeout_seconds):
-            self._mark.close()
+            self._watermark.close()
             self._database.discard()
 
     async def _finish(self) -> None:
@@ -126,7 +126,7 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
         await self._finish()
         if self._checkpoint_alarm is not None:
             self._checkpoint_alarm.cancel()
-        self._mark.close()
+        self._watermark.close()
         self._database.discard()
 
     async def ping(self) -> bool:
@@ -142,21 +142,21 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
     # -- statements, each on its own --------------------------------------------------------
 
     async def get(self, statement: Statement, arguments: tuple[Any, ...]) -> Row | None:
-        with self._gate:
+        with self._drain:
             row: Row | None = await self._reads.submit(statement, arguments, Kind.GET)
         return row
 
     async def fetch(
         self, statement: Statement, arguments: tuple[Any, ...], *, at_most: int
     ) -> Sequence[Row]:
-        with self._gate:
+        with self._drain:
             rows: Sequence[Row] = await self._reads.submit(statement, arguments, Kind.FETCH)
         return rows
 
     async def stream(
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> AsyncIterator[Sequence[Row]]:
-        with self._gate:
+        with self._drain:
             thread, give_back = await self._streamer()
             try:
                 compiled = self._compile(statement)
@@ -168,12 +168,12 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
                 give_back()
 
     async def write(self, statement: Statement, arguments: tuple[Any, ...]) -> None:
-        with self._gate:
+        with self._drain:
             self._database.check_writable()
             await self._writes.submit(statement, arguments, Kind.WRITE)
 
     async def execute(self, statement: Statement, arguments: tuple[Any, ...]) -> int:
-        with self._gate:
+        with self._drain:
             self._database.check_writable()
             touched: int = await self._writes.submit(statement, arguments, Kind.EXECUTE)
         return touched
@@ -191,7 +191,7 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
         *,
         isolation: Isolation = "read committed",
     ) -> T:
-        with self._gate:
+        with self._drain:
             return await self._atomically(work)
 
     async def _atomically(self, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
@@ -207,15 +207,15 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
                 yield session
             return
         turn = await self._take_turn()
-        link = WriterLink(
+        lent = WriterSession(
             self._writer_thread,
             self._writer,
             self._compile,
             self._database,
             lambda: self._give_turn(turn),
         )
-        await begin_on(link, self._owned)
-        async with transaction_on(link, self._owned) as session:
+        await begin_on(lent, self._owned)
+        async with transaction_on(lent, self._owned) as session:
             yield session
 
     @asynccontextmanager
@@ -223,22 +223,22 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
         self, *, isolation: Isolation = "read committed"
     ) -> AsyncIterator[TransactionScope]:
         # Serializable whatever is asked for: transactions are one after the other.
-        with self._gate:
+        with self._drain:
             async with self._transaction() as session:
                 yield session
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[TransactionScope]:
-        with self._gate:
+        with self._drain:
             async with self._snapshot() as session:
                 yield session
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[TransactionScope]:
         thread, give_back = await self._streamer()
-        link = SnapshotLink(thread, self._compile, self._database, give_back)
-        await begin_on(link, self._owned)
-        async with transaction_on(link, self._owned) as session:
+        lent = SnapshotSession(thread, self._compile, self._database, give_back)
+        await begin_on(lent, self._owned)
+        async with transaction_on(lent, self._owned) as session:
             yield session
 
     async def _streamer(self) -> tuple[ConnectionThread, Callable[[], None]]:
@@ -309,24 +309,24 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
 
     async def _take_turn(self) -> asyncio.Lock:
         """The lock that was taken: who gives it back may do so when there is another one."""
-        self._home.check()
+        self._affinity.check()
         turn = self._turn
-        if self._gate.cut.is_set():
+        if self._drain.cut.is_set():
             raise disconnected()
-        begun, wait = self._home.loop.time(), asyncio.timeout(self._patience)
+        begun, wait = self._affinity.loop.time(), asyncio.timeout(self._patience)
         self._waits.add(wait)
         try:
             async with wait:
                 await turn.acquire()
         except TimeoutError:
-            if self._gate.cut.is_set():
+            if self._drain.cut.is_set():
                 raise disconnected() from None
             raise PoolTimeoutError(
                 f"no turn on the SQLite writer within {self._patience:g} s: {self._why_busy()}"
             ) from None
         finally:
             self._waits.discard(wait)
-            waited(self._home.loop.time() - begun)
+            waited(self._affinity.loop.time() - begun)
         return turn
 
     def _give_turn(self, turn: asyncio.Lock) -> None:
@@ -335,7 +335,7 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
 
     def _watch_log(self) -> None:
         """Come back to a checkpoint that was in vain, also when nobody writes any more."""
-        overdue = self._writer.checkpoints.overdue and not self._gate.cut.is_set()
+        overdue = self._writer.checkpoints.overdue and not self._drain.cut.is_set()
         if overdue and self._checkpoint_alarm is None:
             loop = asyncio.get_running_loop()
             self._checkpoint_alarm = loop.call_later(RETRY_SECONDS, self._repeat_checkpoint)
@@ -360,7 +360,7 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
         answer(batch, outcomes)
 
     async def _flush_reads(self, batch: list[Request]) -> None:
-        self._home.check()
+        self._affinity.check()
         idle = self._threads.idle
         if not idle:  # only after the last of them was stopped
             raise disconnected()

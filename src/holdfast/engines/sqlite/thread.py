@@ -10,7 +10,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from holdfast.engines.home import disconnected
+from holdfast.engines.affinity import disconnected
 from holdfast.errors import PersistenceConnectionError
 
 __all__ = ["ConnectionThread"]

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.engines.home import until
+from holdfast.engines.affinity import until
 from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.transactions import own
 

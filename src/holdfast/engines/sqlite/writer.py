@@ -15,8 +15,8 @@ from holdfast.engines.compiler import CompiledStatement, Compiler
 from holdfast.engines.sqlite.checkpoint import Checkpoints
 from holdfast.engines.sqlite.errors import is_broken, translate
 from holdfast.engines.sqlite.files import Database
-from holdfast.engines.sqlite.mark import HighWaterMark
 from holdfast.engines.sqlite.rows import run
+from holdfast.engines.sqlite.wal_watermark import WalWatermark
 from holdfast.engines.transactions import Kind
 from holdfast.errors import DatabaseGoneError, OutcomeUnknownError, PersistenceError
 from holdfast.storage.session import Statement
@@ -41,12 +41,12 @@ class Writer:
         self,
         database: Database,
         compiler: Compiler,
-        mark: HighWaterMark,
+        mark: WalWatermark,
         renew: Callable[[], sqlite3.Connection],
     ) -> None:
         self._database = database
         self._compile = compiler
-        self._mark = mark
+        self._watermark = mark
         self._open_another = renew
         self._patience = database.config.busy_timeout_seconds
         self._distrusted = False
@@ -185,7 +185,7 @@ class Writer:
         if connection.in_transaction:  # pragma: no cover - SQLite has never done this
             raise sqlite3.OperationalError("COMMIT left the transaction open")
         size = files.check_after()
-        self._mark.put(files)
+        self._watermark.put(files)
         self.commits += 1
         if self.checkpoints.due(size):
             self._checkpoint(connection)
@@ -205,7 +205,7 @@ class Writer:
         try:
             return self._open_another()
         finally:
-            self._mark.reopen()
+            self._watermark.reopen()
 
     def _replace(self) -> None:
         self._distrusted = False

@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterator
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.postgres.wear import GIB, Connection, Look, row_of
+from holdfast.engines.postgres.admin.bloat import GIB, Connection, Look, row_of
 from holdfast.engines.upkeep import Finding
 
 __all__ = ["LOOKS"]

@@ -9,12 +9,12 @@ from types import TracebackType
 
 from holdfast.errors import PersistenceConnectionError
 
-__all__ = ["Gate"]
+__all__ = ["Drain"]
 
 logger = logging.getLogger("holdfast")
 
 
-class Gate:
+class Drain:
     """Counts the calls inside (``with gate:``); once `see_out` has begun, it lets nobody in.
 
     A transaction is one call, from its begin to its end, whatever is done inside.

@@ -14,7 +14,7 @@ from sqlalchemy.sql import visitors
 from holdfast.storage.session import Statement
 from holdfast.storage.tables import referring
 
-__all__ = ["Acknowledged", "Pending"]
+__all__ = ["Pending", "RecentWrites"]
 
 #: How many keys are kept, and for how long they are of interest.
 LARGEST, SECONDS = 20_000, 60.0
@@ -32,7 +32,7 @@ class _Effect(NamedTuple):
     swept: tuple[Table, ...]
 
 
-class Acknowledged:
+class RecentWrites:
     """The latest acknowledged inserts and upserts whose rows nobody here has deleted since."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Acknowledged:
 class Pending:
     """What a transaction has done, until its commit is acknowledged."""
 
-    def __init__(self, acknowledged: Acknowledged) -> None:
+    def __init__(self, acknowledged: RecentWrites) -> None:
         self._acknowledged = acknowledged
         self._done: list[tuple[Statement, Arguments]] = []
         self._savepoints: list[int] = []

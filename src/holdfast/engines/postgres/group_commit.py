@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 from holdfast.config import PostgresConfig
 from holdfast.engines.batching import Batcher, Request
 from holdfast.engines.compiler import tenant_of
-from holdfast.engines.postgres.acknowledged import Acknowledged
 from holdfast.engines.postgres.connection import PooledConnection
 from holdfast.engines.postgres.errors import is_undecodable
+from holdfast.engines.postgres.executor import Executor
 from holdfast.engines.postgres.pool import Pool
-from holdfast.engines.postgres.runner import Runner
-from holdfast.engines.repeating import repeat
+from holdfast.engines.postgres.replication.recent_writes import RecentWrites
+from holdfast.engines.retry import repeat
 from holdfast.engines.transactions import Kind
 from holdfast.errors import (
     ConstraintViolationError,
@@ -33,7 +33,7 @@ from holdfast.errors import (
 )
 from holdfast.storage.session import Row, Statement
 
-__all__ = ["Batches"]
+__all__ = ["GroupCommit"]
 
 T = TypeVar("T")
 
@@ -41,21 +41,21 @@ T = TypeVar("T")
 LARGEST_BATCH = 256
 #: A read that may answer more rows than this travels alone.
 SHORT_LIST = 50
-#: Batches in flight at once: of all statements, and of one.
+#: GroupCommit in flight at once: of all statements, and of one.
 LANES = 4
 READ_WIDTH = 2
 #: Errors that one row can cause; all others are no row's fault and fail the whole batch.
 _OF_A_ROW = (ConstraintViolationError, DuplicateRecordError, InvalidArgumentError)
 
 
-class Batches:
+class GroupCommit:
     """Reads and writes outside of transactions, over the pool."""
 
     def __init__(
-        self, config: PostgresConfig, pool: Pool, runner: Runner, acknowledged: Acknowledged
+        self, config: PostgresConfig, pool: Pool, runner: Executor, acknowledged: RecentWrites
     ) -> None:
         self._pool = pool
-        self._runner = runner
+        self._executor = runner
         self._acknowledged = acknowledged
         self._keys: dict[Statement, Callable[[tuple[Any, ...]], Hashable]] = {}
         self._loop = asyncio.get_running_loop()
@@ -102,7 +102,7 @@ class Batches:
             # The pool waits for a server that is away, so what it says is final.
             connection = await self._pool.acquire(deadline)
             try:
-                rows: Sequence[Row] = await self._runner.run(
+                rows: Sequence[Row] = await self._executor.run(
                     connection, Kind.FETCH, statement, arguments, many=many
                 )
             except PersistenceConnectionError:
@@ -112,7 +112,7 @@ class Batches:
                 return rows
             finally:
                 self._pool.release(connection)
-            self._runner.retries.connection_lost += 1
+            self._executor.retries.connection_lost += 1
             await _pause()
 
     async def repeat_write(
@@ -136,11 +136,11 @@ class Batches:
             try:
                 if read is not None:
                     return await self._read_before_commit(connection, statement, arguments, read)
-                return await self._runner.run(connection, kind, statement, arguments, many=many)
+                return await self._executor.run(connection, kind, statement, arguments, many=many)
             finally:
                 self._pool.release(connection)
 
-        return await repeat(write, by, self._runner.retries)
+        return await repeat(write, by, self._executor.retries)
 
     async def _read_before_commit(
         self,
@@ -149,18 +149,18 @@ class Batches:
         arguments: tuple[Any, ...],
         read: Callable[[Sequence[Row]], T],
     ) -> T:
-        await self._runner.command(connection, "BEGIN")
+        await self._executor.command(connection, "BEGIN")
         try:
             value = read(
-                await self._runner.run(
+                await self._executor.run(
                     connection, Kind.RETURNING, statement, arguments, in_transaction=True
                 )
             )
         except Exception:
             if not connection.raw.is_closed():
-                await self._runner.command(connection, "ROLLBACK")
+                await self._executor.command(connection, "ROLLBACK")
             raise
-        await self._runner.command(connection, "COMMIT")
+        await self._executor.command(connection, "COMMIT")
         return value
 
     async def _flush_reads(self, batch: list[Request]) -> None:
@@ -216,7 +216,7 @@ class Batches:
             if self._loop.time() >= deadline:
                 _fail(batch, error)
             else:
-                self._runner.retries.outcome_unknown += 1
+                self._executor.retries.outcome_unknown += 1
                 await _pause()
                 await self._write(batch, doubt=error)
         except _OF_A_ROW as error:
@@ -232,7 +232,7 @@ class Batches:
         except PersistenceError as error:
             _fail(batch, doubt or error)
         else:
-            self._runner.commits += 1
+            self._executor.commits += 1
             self._acknowledged.add(statement, [request.arguments for request in batch])
             for request in batch:
                 request.succeed(None)
@@ -248,7 +248,7 @@ class Batches:
             request.fail(OutcomeUnknownError(f"{request.statement.name}: {error}"))
             return
         if rows and tuple(rows[0]) == tuple(request.arguments):
-            self._runner.commits += 1
+            self._executor.commits += 1
             self._acknowledged.add(request.statement, (request.arguments,))
             request.succeed(None)
         else:
@@ -264,7 +264,7 @@ class Batches:
     def _group_of(self, statement: Statement, arguments: tuple[Any, ...]) -> Hashable:
         """What may share a batch: calls of a statement and, if that names its tenant to the
         server, of one tenant."""
-        if not self._runner.naming or (place := tenant_of(statement)) is None:
+        if not self._executor.naming or (place := tenant_of(statement)) is None:
             return statement
         return statement, arguments[place]
 

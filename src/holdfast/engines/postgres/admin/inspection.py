@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.postgres import replication, wear
+from holdfast.engines.postgres.admin import bloat
+from holdfast.engines.postgres.admin import standbys as replication
+from holdfast.engines.postgres.admin.bloat import Connection, Look, row_of
 from holdfast.engines.postgres.namespace import OURS
-from holdfast.engines.postgres.wear import Connection, Look, row_of
 from holdfast.engines.upkeep import Finding
 from holdfast.schema.policies import SETTING
 
@@ -44,7 +45,12 @@ async def inspect(
     connection: Connection, config: PostgresConfig, *, thorough: bool
 ) -> Sequence[Finding]:
     found: list[Finding] = []
-    for look in [*_LOOKS, *replication.LOOKS, *wear.LOOKS, *([wear.contents] if thorough else [])]:
+    for look in [
+        *_LOOKS,
+        *replication.LOOKS,
+        *bloat.LOOKS,
+        *([bloat.contents] if thorough else []),
+    ]:
         subject = look.__name__.strip("_")
         try:
             async for finding in look(connection, config):

@@ -17,27 +17,27 @@ from contextlib import (
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
-from holdfast.engines.figures import Histogram
 from holdfast.engines.inside import INSIDE
-from holdfast.engines.tally import Tally
+from holdfast.engines.statement_stats import StatsCollector
+from holdfast.engines.stats import Histogram
 from holdfast.engines.transactions import Kind
 from holdfast.engines.waiting import FOR
 from holdfast.engines.widths import check_widths
 from holdfast.storage.session import Row, Session, Statement, TransactionScope
 
-__all__ = ["TracedSession"]
+__all__ = ["InstrumentedSession"]
 
 T = TypeVar("T")
 
 
-class TracedSession:
+class InstrumentedSession:
     """A session whose statements are watched."""
 
     _block_name = "transaction"
 
-    def __init__(self, inner: Session, tally: Tally, commits: Histogram | None) -> None:
+    def __init__(self, inner: Session, tally: StatsCollector, commits: Histogram | None) -> None:
         self._inner: Any = inner
-        self._tally = tally
+        self._stats = tally
         #: Where a write's seconds are those of its commit as well.
         self._commits = commits
 
@@ -60,7 +60,7 @@ class TracedSession:
         if INSIDE.get() is not None:
             self._check(statement.name)
         work = self._inner.get(statement, arguments)
-        return self._tally.call(statement, arguments, Kind.GET, None, work)
+        return self._stats.call(statement, arguments, Kind.GET, None, work)
 
     def fetch(
         self, statement: Statement, arguments: tuple[Any, ...], *, at_most: int
@@ -68,21 +68,21 @@ class TracedSession:
         if INSIDE.get() is not None:
             self._check(statement.name)
         work = self._inner.fetch(statement, arguments, at_most=at_most)
-        return self._tally.call(statement, arguments, Kind.FETCH, None, work)
+        return self._stats.call(statement, arguments, Kind.FETCH, None, work)
 
     def write(self, statement: Statement, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, None]:
         if INSIDE.get() is not None:
             self._check(statement.name)
         check_widths(statement, arguments)
         work = self._inner.write(statement, arguments)
-        return self._tally.call(statement, arguments, Kind.WRITE, self._commits, work)
+        return self._stats.call(statement, arguments, Kind.WRITE, self._commits, work)
 
     def execute(self, statement: Statement, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, int]:
         if INSIDE.get() is not None:
             self._check(statement.name)
         check_widths(statement, arguments)
         work = self._inner.execute(statement, arguments)
-        return self._tally.call(statement, arguments, Kind.EXECUTE, self._commits, work)
+        return self._stats.call(statement, arguments, Kind.EXECUTE, self._commits, work)
 
     def returning(
         self, statement: Statement, arguments: tuple[Any, ...], *reading: Any
@@ -91,7 +91,7 @@ class TracedSession:
             self._check(statement.name)
         check_widths(statement, arguments)
         work = self._inner.returning(statement, arguments, *reading)
-        return self._tally.call(statement, arguments, Kind.RETURNING, self._commits, work)
+        return self._stats.call(statement, arguments, Kind.RETURNING, self._commits, work)
 
     async def stream(
         self, statement: Statement, arguments: tuple[Any, ...]
@@ -100,7 +100,7 @@ class TracedSession:
         for so long it keeps its snapshot."""
         self._check(statement.name)
         FOR.set(arguments)
-        tally, count = self._tally, 0
+        tally, count = self._stats, 0
         span = None if tally.telemetry is None else tally.telemetry.begin(statement)
         problem: BaseException | None = None
         begun = perf_counter()
@@ -128,17 +128,17 @@ class TracedSession:
 
     async def _attempt(self, run: Any, work: Callable[[TransactionScope], Awaitable[T]]) -> T:
         """Its statements are watched one by one, its attempts as one block."""
-        tally, name = self._tally, self._block_name
+        tally, name = self._stats, self._block_name
         self._check(name)
         raised: BaseException | None = None
         this = (object(),)
         FOR.set(this)
         begun = left = perf_counter()
-        inner: _TracedTransaction | None = None
+        inner: _InstrumentedTransaction | None = None
 
         async def watched(session: TransactionScope) -> T:
             nonlocal raised, left, inner
-            inner = _TracedTransaction(session, tally)
+            inner = _InstrumentedTransaction(session, tally)
             try:
                 with self._inside():
                     value = await work(cast("TransactionScope", inner))
@@ -172,7 +172,7 @@ class TracedSession:
         self, name: str, scope: AbstractAsyncContextManager[TransactionScope]
     ) -> AsyncIterator[TransactionScope]:
         """What fails inside a block was counted there; its own failures are those of its ends."""
-        tally = self._tally
+        tally = self._stats
         self._check(name)
         this = (object(),)
         FOR.set(this)
@@ -182,7 +182,7 @@ class TracedSession:
             within = False
             try:
                 async with scope as session:
-                    inner = _TracedTransaction(session, tally)
+                    inner = _InstrumentedTransaction(session, tally)
                     within = True
                     with self._inside():
                         yield cast("TransactionScope", inner)
@@ -201,12 +201,12 @@ class TracedSession:
                 self._commits.observe(ended - left)
 
 
-class _TracedTransaction(TracedSession):
+class _InstrumentedTransaction(InstrumentedSession):
     """A `TransactionScope`; inside it nothing is durable yet."""
 
     _block_name = "savepoint"
 
-    def __init__(self, inner: TransactionScope, tally: Tally) -> None:
+    def __init__(self, inner: TransactionScope, tally: StatsCollector) -> None:
         super().__init__(inner, tally, None)
         self.abandoned = False
 

@@ -14,14 +14,14 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from holdfast.engines.compiler import tenant_of
-from holdfast.engines.figures import BOUNDS, Histogram, SlowStatement, StatementStats
 from holdfast.engines.protocol import EngineStats
+from holdfast.engines.stats import BOUNDS, Histogram, SlowStatement, StatementStats
 from holdfast.engines.telemetry import Telemetry
 from holdfast.engines.transactions import Kind
 from holdfast.engines.waiting import FOR, WAITS
 from holdfast.storage.session import Statement
 
-__all__ = ["Tally"]
+__all__ = ["StatsCollector"]
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ logger = logging.getLogger("holdfast.slow")
 LATEST, LINES = 100, 10
 
 
-class Tally:
+class StatsCollector:
     """What was seen of one engine since it was connected."""
 
     def __init__(self, slow_seconds: float, telemetry: Telemetry | None) -> None:

@@ -25,7 +25,7 @@ from holdfast.engines.sqlite.plain import beside, is_plain, open_plain
 from holdfast.engines.sqlite.walformat import HEAD, TWICE, Position, is_sound, position
 from holdfast.errors import DatabaseCorruptError
 
-__all__ = ["HighWaterMark"]
+__all__ = ["WalWatermark"]
 
 _MAGIC = b"holdfast high-water mark 2\n"
 #: Before a checksum, which is the end.
@@ -33,7 +33,7 @@ _PAIR = struct.Struct("=4Q100s")
 _BYTES = len(_MAGIC) + TWICE + _PAIR.size + 4
 
 
-class HighWaterMark:
+class WalWatermark:
     """The mark of one database. `put` is the writer's, on its thread."""
 
     def __init__(self, database: Path, *, kept: bool, read_only: bool = False) -> None:

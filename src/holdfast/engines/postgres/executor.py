@@ -20,7 +20,7 @@ from holdfast.engines.postgres.errors import (
     is_undecodable,
     translate,
 )
-from holdfast.engines.postgres.isolation import name_tenant
+from holdfast.engines.postgres.row_level_security import name_tenant
 from holdfast.engines.protocol import RetryStats
 from holdfast.engines.transactions import Kind
 from holdfast.errors import (
@@ -31,7 +31,7 @@ from holdfast.errors import (
 )
 from holdfast.storage.session import Row, Statement
 
-__all__ = ["Runner", "readable"]
+__all__ = ["Executor", "readable"]
 
 #: What the server's own deadline gets on top, as a share of it, before we end the connection.
 GRACE = 0.1
@@ -39,7 +39,7 @@ GRACE = 0.1
 _READS = frozenset({Kind.GET, Kind.FETCH})
 
 
-class Runner:
+class Executor:
     """Runs statements and commands on connections that the caller holds."""
 
     def __init__(self, config: PostgresConfig) -> None:

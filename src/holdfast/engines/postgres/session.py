@@ -9,16 +9,16 @@ from typing import Any, TypeVar
 import asyncpg
 
 from holdfast.engines.compiler import CompiledStatement
-from holdfast.engines.postgres.acknowledged import Pending
 from holdfast.engines.postgres.connection import PooledConnection
 from holdfast.engines.postgres.errors import is_undecodable
+from holdfast.engines.postgres.executor import Executor, readable
 from holdfast.engines.postgres.pool import Pool
-from holdfast.engines.postgres.runner import Runner, readable
+from holdfast.engines.postgres.replication.recent_writes import Pending
 from holdfast.engines.transactions import Kind
 from holdfast.errors import QueryError
 from holdfast.storage.session import CHUNK, Row, Statement
 
-__all__ = ["SNAPSHOT", "ConnectionLink"]
+__all__ = ["SNAPSHOT", "ConnectionSession"]
 
 T = TypeVar("T")
 
@@ -28,19 +28,19 @@ SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 ROLLBACK_SECONDS = 2.0
 
 
-class ConnectionLink:
-    """See `holdfast.engines.transactions.Link`."""
+class ConnectionSession:
+    """See `holdfast.engines.transactions.LentSession`."""
 
     def __init__(
         self,
-        runner: Runner,
+        runner: Executor,
         pool: Pool,
         connection: PooledConnection,
         begin_sql: str,
         pending: Pending | None = None,
     ) -> None:
         self.begin_sql = begin_sql
-        self._runner = runner
+        self._executor = runner
         self._pool = pool
         self._connection = connection
         self._pending = pending
@@ -48,21 +48,21 @@ class ConnectionLink:
 
     async def run(self, kind: Kind, statement: Statement, arguments: tuple[Any, ...]) -> Any:
         value = await self._guard(
-            self._runner.run(self._connection, kind, statement, arguments, in_transaction=True)
+            self._executor.run(self._connection, kind, statement, arguments, in_transaction=True)
         )
         if self._pending is not None:
             self._pending.ran(statement, arguments)
         return value
 
     async def command(self, sql: str) -> None:
-        await self._guard(self._runner.command(self._connection, sql))
+        await self._guard(self._executor.command(self._connection, sql))
         if self._pending is not None:
             self._pending.commanded(sql)
 
     async def stream(
         self, statement: Statement, arguments: tuple[Any, ...]
     ) -> AsyncIterator[Sequence[Row]]:
-        compiled = self._runner.compile(statement)
+        compiled = self._executor.compile(statement)
         given, as_text = 0, False
         name = await self._declare(compiled, statement, arguments)
         rows: Sequence[Row] | None = None
@@ -78,7 +78,7 @@ class ConnectionLink:
                     # The cursor has moved on. The same rows come again where one snapshot is for
                     # the whole transaction.
                     await self._query(f"CLOSE {name}", statement)
-                    compiled = self._runner.compile(self._runner.compile.as_text(statement))
+                    compiled = self._executor.compile(self._executor.compile.as_text(statement))
                     name = await self._declare(compiled, statement, arguments)
                     await self._query(f"MOVE {given} FROM {name}", statement)
                     rows = await self._query(f"FETCH {CHUNK} FROM {name}", statement)
@@ -121,7 +121,7 @@ class ConnectionLink:
     async def _query(
         self, sql: str, statement: Statement, values: tuple[Any, ...] = ()
     ) -> Sequence[Row]:
-        return await self._guard(self._runner.query(self._connection, sql, values, statement))
+        return await self._guard(self._executor.query(self._connection, sql, values, statement))
 
     async def _guard(self, work: Coroutine[Any, Any, T]) -> T:
         """Shield what runs on the connection: a cancelled caller must not leave it half-spoken."""

@@ -9,7 +9,7 @@ from enum import Enum
 from holdfast.engines.postgres.errors import sqlstate
 from holdfast.errors import CircuitOpenError, PersistenceConnectionError
 
-__all__ = ["Outage"]
+__all__ = ["CircuitBreaker"]
 
 logger = logging.getLogger("holdfast.postgres")
 
@@ -26,7 +26,7 @@ class Kind(Enum):
     FULL = "has had no connection left"
 
 
-class Outage:
+class CircuitBreaker:
     """From the first attempt to connect that failed to the first one that did not.
 
     Times are the event loop's, in seconds. Callers wait for the server up to ``patience`` after

@@ -10,11 +10,11 @@ from typing import Any
 import asyncpg
 
 from holdfast.config import PostgresConfig
-from holdfast.engines.postgres import dump
+from holdfast.engines.postgres.admin import dump
+from holdfast.engines.postgres.admin.inspection import inspect
+from holdfast.engines.postgres.admin.restoring import look_at, undone_unless_accepted
 from holdfast.engines.postgres.connection import open_connection
 from holdfast.engines.postgres.errors import translate
-from holdfast.engines.postgres.inspection import inspect
-from holdfast.engines.postgres.restoring import look_at, undone_unless_accepted
 from holdfast.engines.upkeep import Accept, Finding
 
 __all__ = ["PostgresUpkeep"]

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from sqlalchemy import Connection
 
 from holdfast.config import EngineConfig
-from holdfast.engines.home import Home, not_connected
+from holdfast.engines.affinity import Affinity, not_connected
 from holdfast.engines.inside import check_outside, inside
+from holdfast.engines.instrumentation import InstrumentedSession
 from holdfast.engines.protocol import Engine, EngineStats
-from holdfast.engines.tally import Tally
+from holdfast.engines.statement_stats import StatsCollector
 from holdfast.engines.telemetry import Attributes, listening
-from holdfast.engines.trace import TracedSession
 from holdfast.engines.upkeep import Accept
 from holdfast.errors import QueryError
 from holdfast.storage.session import Isolation, Log, Row, TransactionScope
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-__all__ = ["TracedEngine", "traced"]
+__all__ = ["InstrumentedEngine", "instrumented"]
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class _Unconnected:
 _UNCONNECTED: Any = _Unconnected()
 
 
-class TracedEngine(TracedSession):
+class InstrumentedEngine(InstrumentedSession):
     """An engine whose statements are watched; everything else it does itself.
 
     It can be closed from any event loop, and warns when it is dropped without.
@@ -71,7 +71,7 @@ class TracedEngine(TracedSession):
         self.name = inner.name
         #: In metrics, made up as the conventions want it.
         self.pool_name = _pool_name(identity)
-        tally = Tally(slow_seconds, None)
+        tally = StatsCollector(slow_seconds, None)
         super().__init__(_UNCONNECTED, tally, tally.commits)
 
     def __del__(self) -> None:
@@ -83,37 +83,37 @@ class TracedEngine(TracedSession):
                 stacklevel=2,
                 source=self,
             )
-            if os.getpid() == self._home.pid:  # else all of it is the parent's
+            if os.getpid() == self._affinity.pid:  # else all of it is the parent's
                 self._engine.let_go()
 
     async def connect(self) -> None:
         await self._engine.connect()
-        self._home = Home()
+        self._affinity = Affinity()
         telemetry = listening(self._identity, *self._providers)
-        self._tally = Tally(self._slow_seconds, telemetry)
-        self._commits = self._tally.commits
+        self._stats = StatsCollector(self._slow_seconds, telemetry)
+        self._commits = self._stats.commits
         self._inner = self._engine
         if telemetry is not None:
             telemetry.attach(self)
 
     async def close(self) -> None:
         self._inner = _UNCONNECTED
-        if self._tally.telemetry is not None:
-            self._tally.telemetry.detach(self)
+        if self._stats.telemetry is not None:
+            self._stats.telemetry.detach(self)
         engine = self._engine
-        await self._home.close(engine.close, engine.abandon, self._drain_seconds)
+        await self._affinity.close(engine.close, engine.abandon, self._drain_seconds)
 
     def _check(self, what: str) -> None:
         self._check_home()
         try:
             check_outside(self, what)
         except QueryError as error:
-            self._tally.failed(what, 0.0, error)
+            self._stats.failed(what, 0.0, error)
             raise
 
     def _check_home(self) -> None:
         if self._inner is not _UNCONNECTED:
-            self._home.check()
+            self._affinity.check()
 
     def _inside(self) -> AbstractContextManager[None]:
         return inside(self)
@@ -171,12 +171,12 @@ class TracedEngine(TracedSession):
         await self._inner.restore(source, accept)
 
     def stats(self) -> EngineStats:
-        return self._tally.added_to(self._inner.stats())
+        return self._stats.added_to(self._inner.stats())
 
 
-def traced(engine: Engine, config: EngineConfig, identity: Attributes) -> Engine:
+def instrumented(engine: Engine, config: EngineConfig, identity: Attributes) -> Engine:
     """The engine, watched. ``identity`` says by OpenTelemetry's attributes which database it is."""
-    watched = TracedEngine(
+    watched = InstrumentedEngine(
         engine,
         slow_seconds=config.slow_statement_seconds,
         drain_seconds=config.drain_timeout_seconds,

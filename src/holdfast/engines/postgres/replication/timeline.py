@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import asyncpg
 from sqlalchemy import Table, bindparam, select
 
-from holdfast.engines.figures import Failover
-from holdfast.engines.postgres.acknowledged import Acknowledged
+from holdfast.engines.postgres.replication.recent_writes import RecentWrites
+from holdfast.engines.stats import Failover
 from holdfast.errors import PersistenceError
 from holdfast.storage.session import Row, Statement
 from holdfast.storage.tables import TENANT
@@ -51,7 +51,7 @@ class Timelines:
 
     def __init__(
         self,
-        acknowledged: Acknowledged,
+        acknowledged: RecentWrites,
         read: Callable[[Statement, tuple[Any, ...]], Awaitable[Sequence[Row]]],
         changed: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from holdfast.engines.sqlite import copying
+from holdfast.engines.sqlite.admin import copying
+from holdfast.engines.sqlite.admin.inspection import inspect, only_text
 from holdfast.engines.sqlite.errors import translate
 from holdfast.engines.sqlite.files import Database
-from holdfast.engines.sqlite.inspection import inspect, only_text
 from holdfast.engines.sqlite.thread import ConnectionThread
 from holdfast.engines.upkeep import Accept, Finding
 

@@ -17,15 +17,15 @@ from holdfast.engines.transactions import Kind
 from holdfast.errors import PersistenceConnectionError
 from holdfast.storage.session import CHUNK, Row, Statement
 
-__all__ = ["SnapshotLink", "WriterLink", "stream_on"]
+__all__ = ["SnapshotSession", "WriterSession", "stream_on"]
 
 #: The thread ended; or its connection was given up, and another cannot be opened. With a connection
 #: everything ends that was open on it.
 _NOTHING_OPEN = (PersistenceConnectionError, sqlite3.Error, MemoryError)
 
 
-class _ThreadLink:
-    """What both links do alike; see `holdfast.engines.transactions.Link`.
+class _ThreadSession:
+    """What both links do alike; see `holdfast.engines.transactions.LentSession`.
 
     Before each statement it looks whether the file is the one that was opened.
     """
@@ -75,7 +75,7 @@ class _ThreadLink:
         return stream_on(self._thread, compiled, statement, arguments, self._database)
 
 
-class WriterLink(_ThreadLink):
+class WriterSession(_ThreadSession):
     """The writer, for one transaction."""
 
     begin_sql = "BEGIN IMMEDIATE"
@@ -106,7 +106,7 @@ class WriterLink(_ThreadLink):
             await self._thread.run(self._writer.rollback)
 
 
-class SnapshotLink(_ThreadLink):
+class SnapshotSession(_ThreadSession):
     """A reader, held to one snapshot."""
 
     begin_sql = "BEGIN"

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
-from holdfast.engines.figures import RetryStats
+from holdfast.engines.stats import RetryStats
 from holdfast.errors import SerializationFailureError
 from holdfast.storage.session import TransactionScope
 

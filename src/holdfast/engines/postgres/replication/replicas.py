@@ -24,11 +24,11 @@ from holdfast.engines.postgres.connection import (
     PooledConnection,
     open_connection,
 )
-from holdfast.engines.postgres.link import SNAPSHOT, ConnectionLink
+from holdfast.engines.postgres.executor import Executor
 from holdfast.engines.postgres.pool import Pool
-from holdfast.engines.postgres.position import Position
-from holdfast.engines.postgres.runner import Runner
-from holdfast.engines.postgres.timeline import History
+from holdfast.engines.postgres.replication.lsn import Position
+from holdfast.engines.postgres.replication.timeline import History
+from holdfast.engines.postgres.session import SNAPSHOT, ConnectionSession
 from holdfast.engines.protocol import ReplicaStats
 from holdfast.engines.transactions import Kind, begin_on, transaction_on
 from holdfast.errors import (
@@ -70,7 +70,7 @@ class _Replica:
         self,
         config: PostgresConfig,
         place: str,
-        runner: Runner,
+        runner: Executor,
         home: Callable[[], History | None],
         opened: Opened,
     ) -> None:
@@ -83,8 +83,8 @@ class _Replica:
                 "synchronous_commit": "on", "ssl_mode": config.effective_ssl_mode,
             }
         )  # fmt: skip
-        self._runner = runner
-        self._home = home
+        self._executor = runner
+        self._affinity = home
         self._known = Known(opened=opened)
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
@@ -150,7 +150,7 @@ class _Replica:
     async def _beat(self, watch: PooledConnection) -> int:
         timer = self._loop.call_later(BEAT_SECONDS, watch.expire)
         try:
-            applied = (await self._runner.query(watch, _APPLIED))[0][0]
+            applied = (await self._executor.query(watch, _APPLIED))[0][0]
         except QueryTimeoutError as error:
             raise PersistenceConnectionError("it does not answer") from error
         finally:
@@ -169,7 +169,7 @@ class _Replica:
     def _refusal(
         self, raw: asyncpg.Connection[Any], standby: bool, cluster: str, timelines: list[int | None]
     ) -> str:
-        home = self._home()
+        home = self._affinity()
         if home is None:
             return "the primary does not tell which cluster it is"
         if not standby:
@@ -188,7 +188,7 @@ class _Replica:
         timer = self._loop.call_at(max(deadline, self._loop.time() + 0.05), connection.expire)
         try:
             while True:
-                applied = (await self._runner.query(connection, _APPLIED))[0][0] or 0
+                applied = (await self._executor.query(connection, _APPLIED))[0][0] or 0
                 self._applied[raw] = applied
                 if applied >= place:
                     return True
@@ -213,14 +213,14 @@ class Replicas:
     def __init__(
         self,
         config: PostgresConfig,
-        runner: Runner,
+        runner: Executor,
         position: Position,
         home: Callable[[], History | None],
         opened: Opened,
     ) -> None:
         self.stats = ReplicaStats()
         self.position = position
-        self._runner = runner
+        self._executor = runner
         self._patience = config.replica_wait_seconds
         self._loop = asyncio.get_running_loop()
         self._replicas = [
@@ -245,7 +245,7 @@ class Replicas:
     async def fetch(self, statement: Statement, arguments: tuple[Any, ...]) -> Sequence[Row] | None:
         async def ask(pool: Pool, connection: PooledConnection) -> Sequence[Row]:
             try:
-                rows: Sequence[Row] = await self._runner.run(
+                rows: Sequence[Row] = await self._executor.run(
                     connection, Kind.FETCH, statement, arguments
                 )
             finally:
@@ -260,7 +260,7 @@ class Replicas:
         """All pieces, or none: a read that is cancelled half-way begins anew on the primary."""
 
         async def ask(pool: Pool, connection: PooledConnection) -> Sequence[Sequence[Row]]:
-            link = ConnectionLink(self._runner, pool, connection, SNAPSHOT)
+            link = ConnectionSession(self._executor, pool, connection, SNAPSHOT)
             await begin_on(link, self._owned)
             async with transaction_on(link, self._owned) as session:
                 session.abandon()  # it wrote nothing: no commit to count

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from holdfast.errors import PersistenceConnectionError
 
-__all__ = ["Home", "Turn", "disconnected", "forget", "not_connected", "until"]
+__all__ = ["Affinity", "Turn", "disconnected", "forget", "not_connected", "until"]
 
 #: How often another loop or thread is looked at, which cannot wake this one.
 _LOOK_SECONDS = 0.005
@@ -73,7 +73,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-class Home:
+class Affinity:
     """The event loop and the process it was made in."""
 
     __slots__ = ("_process", "loop", "pid")
@@ -147,11 +147,11 @@ class Turn:
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._holder: Home | None = None
+        self._holder: Affinity | None = None
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        mine = Home()
+        mine = Affinity()
         while not self._take(mine):  # noqa: ASYNC110 - given back on other loops and threads
             await asyncio.sleep(_LOOK_SECONDS)
         try:
@@ -161,7 +161,7 @@ class Turn:
                 if self._holder is mine:
                     self._holder = None
 
-    def _take(self, mine: Home) -> bool:
+    def _take(self, mine: Affinity) -> bool:
         with self._mutex:
             holder = self._holder
             # What was in the middle of it on a loop that is closed, or before a fork, never ends.

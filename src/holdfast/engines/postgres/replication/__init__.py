@@ -1,0 +1,1 @@
+"""Replicas, and what this process knows of where they are."""

@@ -1,0 +1,1 @@
+"""What whoever runs the database asks of it: backups and inspections."""
