@@ -20,7 +20,7 @@ from holdfast.cli import (
     status,
     tenants,
 )
-from holdfast.cli.demo import command as demo
+from holdfast.cli import demo as demo
 from holdfast.cli.output import Json, errors, print_json
 from holdfast.errors import PersistenceError
 

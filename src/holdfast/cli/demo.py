@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from holdfast.cli.demo import report
-from holdfast.cli.demo.conductor import Outcome, conduct
-from holdfast.cli.demo.organisation import make_plan
+from holdfast.cli import demo_report
 from holdfast.cli.output import Json, Url, connected, console, errors, print_json, read_config, say
+from holdfast.demo.conductor import Outcome, conduct
+from holdfast.demo.organisation import make_plan
 
 DEFAULT_URL = "sqlite:///org.db"
 
@@ -35,9 +35,9 @@ def demo(
     """
     outcome = asyncio.run(_run(url or DEFAULT_URL, agents, tasks, seed, quiet=json))
     if json:
-        print_json(report.as_json(outcome))
+        print_json(demo_report.as_json(outcome))
     else:
-        report.show(outcome)
+        demo_report.show(outcome)
         say(f"Look at it: {_program()} status --url {shlex.quote(_shown(url or DEFAULT_URL))}")
     if not outcome.intact:
         raise typer.Exit(1)

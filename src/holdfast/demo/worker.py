@@ -29,8 +29,8 @@ from holdfast import (
     TaskStatus,
     create_backend,
 )
-from holdfast.cli.demo.ledger import digest
-from holdfast.cli.demo.organisation import Plan
+from holdfast.demo.ledger import digest
+from holdfast.demo.organisation import Plan
 
 _STATS_SECONDS = 0.2
 _AT_ONCE = 4

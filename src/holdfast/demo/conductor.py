@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from holdfast import PersistenceBackend, PersistenceError, Status, TaskStatus
-from holdfast.cli.demo.ledger import Ledger
-from holdfast.cli.demo.organisation import Plan, found
+from holdfast.demo.ledger import Ledger
+from holdfast.demo.organisation import Plan, found
 
 __all__ = ["Outcome", "conduct"]
 
@@ -62,7 +62,7 @@ class _Worker:
     async def run(self) -> int:
         """Start it and read what it reports until it ends; its exit code."""
         process = self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "holdfast.cli.demo.worker",
+            sys.executable, "-m", "holdfast.demo.worker",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert process.stdin is not None  # noqa: S101 - both are pipes

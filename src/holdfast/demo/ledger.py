@@ -10,7 +10,7 @@ from hashlib import sha256
 from pydantic import BaseModel
 
 from holdfast import PersistenceBackend, TaskStatus
-from holdfast.cli.demo.organisation import Plan
+from holdfast.demo.organisation import Plan
 
 __all__ = ["Ledger", "digest"]
 

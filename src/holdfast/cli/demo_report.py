@@ -10,9 +10,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from holdfast.cli.demo.conductor import Outcome
 from holdfast.cli.output import console, size
 from holdfast.cli.output import show as wide
+from holdfast.demo.conductor import Outcome
 from holdfast.printable import printable
 
 __all__ = ["as_json", "show"]
