@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from holdfast import CostRecord, Message, PersistenceBackend, Task
-from holdfast.repositories import claims, money, talk
+from holdfast.repositories import claims, costs, messages
 from holdfast.storage.session import Statement
 
 __all__ = ["KNOWN", "Workload", "prepare", "workloads"]
@@ -105,8 +105,8 @@ async def prepare(backend: PersistenceBackend) -> None:
 def workloads() -> list[Workload]:
     """After `prepare`. Messages and costs have no read by key: theirs is one row by index."""
     tenant = "default"
-    (history,) = (s for s in talk._HISTORY._statements.values() if "limit" in s.parameters)
-    (query,) = (s for s in money._QUERY._statements.values() if "limit" in s.parameters)
+    (history,) = (s for s in messages._HISTORY._statements.values() if "limit" in s.parameters)
+    (query,) = (s for s in costs._QUERY._statements.values() if "limit" in s.parameters)
     return [
         Workload(
             "tasks", "save", lambda: _task(_fresh()), lambda b, task: b.tasks.save(task),
@@ -114,11 +114,11 @@ def workloads() -> list[Workload]:
         ),
         Workload(
             "messages", "save", lambda: _message(_fresh()), lambda b, m: b.messages.save(m),
-            talk._MESSAGES._save, lambda m: talk._MESSAGES.mapper.encode(tenant, m),
+            messages._MESSAGES._save, lambda m: messages._MESSAGES.mapper.encode(tenant, m),
         ),
         Workload(
             "cost_records", "save", lambda: _cost(_fresh()), lambda b, c: b.cost_records.save(c),
-            money._SAVE, lambda cost: money._MAPPER.encode(tenant, cost),
+            costs._SAVE, lambda cost: costs._MAPPER.encode(tenant, cost),
         ),
         Workload(
             "tasks", "get", _known, lambda b, key: b.tasks.get(key),

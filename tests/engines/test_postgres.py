@@ -36,7 +36,7 @@ from holdfast.engines.postgres.engine import PostgresEngine
 from holdfast.engines.retry import ATTEMPTS
 from holdfast.engines.transactions import Kind
 from holdfast.repositories.claims import TASKS
-from holdfast.schema.work import projects, tasks
+from holdfast.schema.tasks import projects, tasks
 from holdfast.storage.session import CHUNK, Statement
 
 from ..conformance.samples import full

@@ -14,7 +14,7 @@ from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, Table, Text
 from sqlalchemy.dialects.postgresql import insert
 
 from holdfast import ConstraintViolationError, PersistenceBackend, Project
-from holdfast.repositories import work
+from holdfast.repositories import tasks
 from holdfast.storage.session import Statement
 
 from ..conformance.test_bad_input import run_sql
@@ -42,11 +42,11 @@ async def _unique(backend: PersistenceBackend, number: int) -> None:
 
 
 async def _check(backend: PersistenceBackend, number: int) -> None:
-    arguments = list(work._PROJECTS.mapper.encode("default", Project(id=f"p{number}", name="n")))
+    arguments = list(tasks._PROJECTS.mapper.encode("default", Project(id=f"p{number}", name="n")))
     if number == BAD:  # past the entity's own rule, so that the database's is met
-        arguments[work._PROJECTS.mapper.parameters.index("budget")] = -1.0
+        arguments[tasks._PROJECTS.mapper.parameters.index("budget")] = -1.0
     engine = backend._core.engine  # type: ignore[attr-defined]
-    await engine.write(work._PROJECTS._save, tuple(arguments))
+    await engine.write(tasks._PROJECTS._save, tuple(arguments))
 
 
 async def _deferred(backend: PersistenceBackend, number: int) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import text
 
 from holdfast import PersistenceBackend, PersistenceError, create_backend
-from holdfast.schema.work import tasks
+from holdfast.schema.tasks import tasks
 from holdfast.storage.session import Statement
 from holdfast.testing.catalogue import SUBJECTS
 from holdfast.testing.databases import connected

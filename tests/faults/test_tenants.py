@@ -41,7 +41,7 @@ from holdfast.engines.protocol import Engine
 from holdfast.engines.transactions import Kind
 from holdfast.schema import metadata
 from holdfast.schema.policies import SAME_TENANT
-from holdfast.schema.work import tasks
+from holdfast.schema.tasks import tasks
 from holdfast.storage.session import Statement
 from holdfast.testing.catalogue import SUBJECTS
 from holdfast.testing.databases import PostgresDatabases, at, run_sql

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, bindparam, select, update
 
 from holdfast.schema import metadata
-from holdfast.schema.work import tasks
+from holdfast.schema.tasks import tasks
 from holdfast.storage.listing import Listing
 from holdfast.storage.repository import Repository
 from holdfast.storage.session import Statement

@@ -9,7 +9,7 @@ from holdfast import ConstraintViolationError, PersistenceBackend, QueryTimeoutE
 from holdfast.engines.sqlite.writer import Writer
 from holdfast.entities import ApprovalStatus
 from holdfast.repositories import decisions
-from holdfast.schema.work import tasks
+from holdfast.schema.tasks import tasks
 from holdfast.storage.session import Statement
 from holdfast.storage.statements import where_equal
 from holdfast.storage.tables import TENANT

@@ -16,7 +16,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import BigInteger
 
 from holdfast.schema import metadata
-from holdfast.schema.work import tasks
+from holdfast.schema.tasks import tasks
 from holdfast.storage.session import Statement
 from holdfast.storage.statements import parameter, upsert, where_equal
 from holdfast.storage.tables import column, store_table

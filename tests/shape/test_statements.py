@@ -24,7 +24,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from holdfast.engines.compiler import Compiler
 from holdfast.schema import metadata
-from holdfast.schema.work import tasks
+from holdfast.schema.tasks import tasks
 from holdfast.storage.session import Statement
 from holdfast.storage.statements import delete_by, parameter
 

@@ -14,6 +14,8 @@ from holdfast.repositories.artifacts import *
 from holdfast.repositories.artifacts import ArtifactRepositories
 from holdfast.repositories.audit import *
 from holdfast.repositories.audit import AuditRepositories
+from holdfast.repositories.costs import *
+from holdfast.repositories.costs import CostRepositories
 from holdfast.repositories.decisions import *
 from holdfast.repositories.decisions import DecisionRepositories
 from holdfast.repositories.idempotency import *
@@ -22,10 +24,8 @@ from holdfast.repositories.knowledge import *
 from holdfast.repositories.knowledge import KnowledgeRepositories
 from holdfast.repositories.lockouts import *
 from holdfast.repositories.lockouts import LockoutRepositories
-from holdfast.repositories.money import *
-from holdfast.repositories.money import MoneyRepositories
-from holdfast.repositories.people import *
-from holdfast.repositories.people import PeopleRepositories
+from holdfast.repositories.messages import *
+from holdfast.repositories.messages import MessageRepositories
 from holdfast.repositories.presets import *
 from holdfast.repositories.presets import PresetRepositories
 from holdfast.repositories.runs import *
@@ -34,12 +34,12 @@ from holdfast.repositories.security import *
 from holdfast.repositories.security import SecurityRepositories
 from holdfast.repositories.settings import *
 from holdfast.repositories.settings import SettingsRepositories
-from holdfast.repositories.talk import *
-from holdfast.repositories.talk import TalkRepositories
+from holdfast.repositories.tasks import *
+from holdfast.repositories.tasks import TaskRepositories
+from holdfast.repositories.users import *
+from holdfast.repositories.users import UserRepositories
 from holdfast.repositories.versions import *
 from holdfast.repositories.versions import VersionRepositories
-from holdfast.repositories.work import *
-from holdfast.repositories.work import WorkRepositories
 from holdfast.repositories.workflows import *
 from holdfast.repositories.workflows import WorkflowRepositories
 from holdfast.storage.repository import Repository as _Repository
@@ -48,19 +48,19 @@ _R = _TypeVar("_R", bound=_Repository)
 
 
 class Repositories(
-    WorkRepositories,
+    TaskRepositories,
     WorkflowRepositories,
     ArtifactRepositories,
     RunRepositories,
     AgentRepositories,
-    TalkRepositories,
-    MoneyRepositories,
+    MessageRepositories,
+    CostRepositories,
     AuditRepositories,
     DecisionRepositories,
     ApprovalRepositories,
     SecurityRepositories,
     IdempotencyRepositories,
-    PeopleRepositories,
+    UserRepositories,
     AccessRepositories,
     LockoutRepositories,
     SettingsRepositories,

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from holdfast.entities import Priority, Task
 from holdfast.errors import MalformedRowError
-from holdfast.schema.work import tasks
+from holdfast.schema.tasks import tasks
 from holdfast.storage.functions import json_texts
 from holdfast.storage.moments import next_moment
 from holdfast.storage.records import Keyed

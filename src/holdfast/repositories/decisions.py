@@ -21,7 +21,7 @@ from holdfast.entities import (
 )
 from holdfast.errors import InvalidArgumentError
 from holdfast.schema.decisions import decision_records
-from holdfast.schema.work import tasks
+from holdfast.schema.tasks import tasks
 from holdfast.storage.listing import EntityListing
 from holdfast.storage.records import Records
 from holdfast.storage.repository import Repository, provide

@@ -17,7 +17,7 @@ blank always.
 
 from __future__ import annotations
 
-from holdfast.schema.work import tasks
+from holdfast.schema.tasks import tasks
 from holdfast.storage.triggers import Made, add
 
 __all__ = ["NAME", "STATEMENTS"]

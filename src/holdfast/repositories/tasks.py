@@ -16,7 +16,7 @@ from holdfast.entities import (
 )
 from holdfast.errors import RecordNotFoundError
 from holdfast.repositories.claims import TASKS, Claims
-from holdfast.schema.work import projects, tasks
+from holdfast.schema.tasks import projects, tasks
 from holdfast.storage.listing import EntityListing, Listing
 from holdfast.storage.records import Keyed
 from holdfast.storage.repository import Repository, provide
@@ -24,8 +24,8 @@ from holdfast.storage.statements import insert, update_by
 
 __all__ = [
     "ProjectRepository",
+    "TaskRepositories",
     "TaskRepository",
-    "WorkRepositories",
 ]
 
 
@@ -121,7 +121,7 @@ class ProjectRepository(Protocol):
         """Delete the project; False if there is none. Its tasks stay."""
 
 
-class WorkRepositories(Protocol):
+class TaskRepositories(Protocol):
     """The repositories of this module, as a backend or a transaction offers them."""
 
     @property

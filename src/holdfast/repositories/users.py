@@ -10,12 +10,12 @@ from sqlalchemy import func, literal_column
 from holdfast import validation
 from holdfast.entities import ApiKey, HumanRole, OrgRole, User
 from holdfast.errors import InvalidArgumentError
-from holdfast.schema.people import api_keys, users
+from holdfast.schema.users import api_keys, users
 from holdfast.storage.listing import EntityListing, Listing
 from holdfast.storage.records import Keyed
 from holdfast.storage.repository import Repository, provide
 
-__all__ = ["ApiKeyRepository", "PeopleRepositories", "UserRepository"]
+__all__ = ["ApiKeyRepository", "UserRepositories", "UserRepository"]
 
 
 @runtime_checkable
@@ -98,7 +98,7 @@ class ApiKeyRepository(Protocol):
         """Delete the key; False if there is none."""
 
 
-class PeopleRepositories(Protocol):
+class UserRepositories(Protocol):
     """The repositories of this module, as a backend or a transaction offers them."""
 
     @property

@@ -7,12 +7,12 @@ from typing import Protocol, runtime_checkable
 
 from holdfast import validation
 from holdfast.entities import Message
-from holdfast.schema.talk import messages
+from holdfast.schema.messages import messages
 from holdfast.storage.listing import EntityListing
 from holdfast.storage.records import AppendOnly
 from holdfast.storage.repository import Repository, provide
 
-__all__ = ["MessageRepository", "TalkRepositories"]
+__all__ = ["MessageRepositories", "MessageRepository"]
 
 
 @runtime_checkable
@@ -32,7 +32,7 @@ class MessageRepository(Protocol):
         """
 
 
-class TalkRepositories(Protocol):
+class MessageRepositories(Protocol):
     """The repositories of this module, as a backend or a transaction offers them."""
 
     @property

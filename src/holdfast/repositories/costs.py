@@ -24,7 +24,7 @@ from holdfast.repositories.nanos import (
     nanos_of,
     units_of,
 )
-from holdfast.schema.money import cost_records, project_cost_aggregates
+from holdfast.schema.costs import cost_records, project_cost_aggregates
 from holdfast.storage.listing import Listing
 from holdfast.storage.mapping import Mapper
 from holdfast.storage.moments import time_ordered_id
@@ -34,7 +34,7 @@ from holdfast.storage.session import Row, Statement
 from holdfast.storage.statements import insert, select_by
 from holdfast.storage.tables import TENANT
 
-__all__ = ["CostRecordRepository", "MoneyRepositories", "ProjectCostAggregateRepository"]
+__all__ = ["CostRecordRepository", "CostRepositories", "ProjectCostAggregateRepository"]
 
 
 @runtime_checkable
@@ -84,7 +84,7 @@ class ProjectCostAggregateRepository(Protocol):
         """
 
 
-class MoneyRepositories(Protocol):
+class CostRepositories(Protocol):
     """The repositories of this module, as a backend or a transaction offers them."""
 
     @property
