@@ -6,7 +6,7 @@ import inspect
 import typing
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -127,3 +127,21 @@ def test_differences_are_seen() -> None:
         async def extra(self) -> None: ...
 
     assert len(differences(Promise, Kept)) == 3
+
+
+class Promise(Protocol):
+    """Things by key."""
+
+    async def get(self, key: str) -> None: ...
+
+
+def test_a_repository_that_leaves_out_a_method_cannot_be_defined() -> None:
+    with pytest.raises(TypeError, match=r"Silent must write Promise\.get"):
+        type("Silent", (Repository, Promise), {})
+
+
+def test_a_repository_without_a_docstring_has_that_of_its_protocol() -> None:
+    async def get(self: Any, key: str) -> None: ...
+
+    assert type("Kept", (Repository, Promise), {"get": get}).__doc__ == "Things by key."
+    assert type("Own", (Repository, Promise), {"get": get, "__doc__": "Own."}).__doc__ == "Own."

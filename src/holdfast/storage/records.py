@@ -57,32 +57,33 @@ class Records(Generic[E]):
     def one(
         self, owner: Repository, statement: Statement, *values: Any
     ) -> Coroutine[Any, Any, E | None]:
-        """The entity of a point read; ``values`` are checked texts by parameter."""
+        """Return the entity of a point read; ``None`` if no row matches."""
         for place, value in enumerate(values, start=1):
             if not validation.is_plain(value):
                 validation.not_blank(value, f"{statement.name}: {statement.parameters[place]}")
         return entity(owner._session, statement, (owner._tenant, *values), self.decode, owner)
 
     async def drop(self, owner: Repository, statement: Statement, *key: str) -> bool:
-        """Delete by key; whether there was such a row."""
+        """Delete by key with this statement; False if there was no such row."""
         for name, value in zip(self.key, key, strict=True):
             validation.not_blank(value, f"{statement.name}: {name}")
         return await owner._session.execute(statement, (owner._tenant, *key)) > 0
 
     async def encode(self, owner: Repository, entity: E) -> tuple[Any, ...]:
-        """The arguments of a statement that saves the entity."""
+        """Return the arguments of a statement that saves the entity."""
         return await owner._bound(self.mapper).encoded(owner._tenant, entity)
 
     def decode(self, owner: Repository, row: Row, *, patient: bool = True) -> E:
+        """Return the entity of a row, of the application's class where one is bound."""
         return owner._bound(self.mapper).decode(row, patient=patient)
 
     def both(self, owner: Repository, row: Row) -> tuple[E, E]:
-        """Holdfast's entity of a row, and that of the class that stands for it."""
+        """Return Holdfast's entity of a row, and that of the application's class for it."""
         bound, entity = owner._bound(self.mapper), self.mapper.decode(row)
         return entity, entity if bound is self.mapper else bound.decode(row)
 
     def by(self, verb: str, *columns: str) -> Statement:
-        """A point read by columns that are unique together."""
+        """Make a point read by columns that are unique together."""
         return select_by(f"{self.name}.{verb}", self.table, self.mapper.columns, columns)
 
 
@@ -104,10 +105,11 @@ class Keyed(Records[E]):
         self._delete = delete_by(f"{self.name}.delete", table, self.key)
 
     def save(self, owner: Repository, entity: E) -> Coroutine[Any, Any, None]:
+        """Insert the entity, or replace the row with its key."""
         return owner._bound(self.mapper).write(owner._session, self._save, owner._tenant, entity)
 
     async def save_many(self, owner: Repository, entities: Iterable[E]) -> None:
-        """All of them or, on an error, none; of equal keys the last."""
+        """Save all entities or, on an error, none; of equal keys the last."""
         rows = [await self.encode(owner, entity) for entity in entities]
         # In key order, so that two callers with the same keys cannot deadlock.
         places = [self.mapper.parameters.index(name) for name in self.key]
@@ -120,9 +122,11 @@ class Keyed(Records[E]):
         await owner._session.atomically(save_all)
 
     def get(self, owner: Repository, *key: str) -> Coroutine[Any, Any, E | None]:
+        """Return the entity with this key; ``None`` if there is none."""
         return self.one(owner, self._get, *key)
 
     async def delete(self, owner: Repository, *key: str) -> bool:
+        """Delete the row with this key; False if there is none."""
         return await self.drop(owner, self._delete, *key)
 
 
@@ -141,9 +145,11 @@ class AppendOnly(Records[E]):
         self._get = self.by("get", *self.key)
 
     def save(self, owner: Repository, entity: E) -> Coroutine[Any, Any, None]:
+        """Insert the entity; `DuplicateRecordError` if its key is taken."""
         return owner._bound(self.mapper).write(owner._session, self._save, owner._tenant, entity)
 
     def get(self, owner: Repository, *key: str) -> Coroutine[Any, Any, E | None]:
+        """Return the entity with this key; ``None`` if there is none."""
         return self.one(owner, self._get, *key)
 
 
@@ -179,9 +185,11 @@ class Revised(Records[E]):
         return await session.execute(self._update, tuple(changed)) > 0
 
     async def get(self, owner: Repository, *key: str) -> E | None:
+        """Return the entity with this key; ``None`` if there is none."""
         return await self.one(owner, self._get, *key)
 
     async def delete(self, owner: Repository, *key: str) -> bool:
+        """Delete the row with this key; False if there is none."""
         return await self.drop(owner, self._delete, *key)
 
 
@@ -215,14 +223,15 @@ class History(Records[E]):
         )
 
     async def add(self, owner: Repository, entity: E) -> bool:
-        """Insert; False, and nothing is written, if the pair is taken."""
+        """Insert a version; False, and nothing is written, if the pair is taken."""
         return await owner._session.execute(self._add, await self.encode(owner, entity)) > 0
 
     async def count_of(self, owner: Repository, entity_id: str) -> int:
+        """Count the versions of one entity."""
         filters = {"entity_id": validation.not_blank(entity_id, f"{self._count.name}: entity_id")}
         return (await self._count.fetch(owner, filters, limit=1))[0]
 
     async def forget(self, owner: Repository, entity_id: str) -> int:
-        """Delete every version; how many there were."""
+        """Delete every version of one entity, and return how many."""
         validation.not_blank(entity_id, f"{self._forget.name}: entity_id")
         return await owner._session.execute(self._forget, (owner._tenant, entity_id))

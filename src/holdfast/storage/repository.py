@@ -1,9 +1,9 @@
-"""What every repository is made of, and how an owner hands it out."""
+"""The base class of repositories, and how a backend or transaction offers them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from pydantic import BaseModel
 from sqlalchemy import Table
@@ -18,19 +18,27 @@ from holdfast.storage.session import Row, Session
 __all__ = ["Repository", "provide"]
 
 R = TypeVar("R")
-
-
 E = TypeVar("E", bound=BaseModel)
-
-
 T = TypeVar("T")
 
 
 class Repository:
-    """One kind of record of one tenant, on a backend or inside a transaction."""
+    """One kind of record of one tenant, on a backend or inside a transaction.
+
+    A class may name a Protocol after this one: it then has its docstrings, and is a ``TypeError``
+    while a public method of the Protocol is not written.
+    """
 
     #: Where the records are: each in one row, under its key.
     table: ClassVar[Table]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for protocol in (base for base in cls.__mro__ if Protocol in base.__bases__):
+            for name, promised in vars(protocol).items():
+                if not name.startswith("_") and getattr(cls, name) is promised:
+                    raise TypeError(f"{cls.__name__} must write {protocol.__name__}.{name}")
+            cls.__doc__ = cls.__doc__ or protocol.__doc__
 
     def __init__(
         self,

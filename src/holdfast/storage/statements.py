@@ -1,4 +1,4 @@
-"""What every repository is made of: a session, a tenant, and statements named after it."""
+"""Statements that repositories have in common, each named after the method that runs it."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ def select_by(
 
 
 def delete_by(name: str, table: Table, by: tuple[str, ...]) -> Statement:
+    """A delete of the rows in which the columns ``by`` equal the arguments."""
     expression = delete(table).where(*where_equal(table, by))
     return Statement(name, expression, (TENANT, *by), table)
 
