@@ -75,7 +75,7 @@ class IdempotencyClaim(NamedTuple):
 
     ``claim_token`` is set only when the outcome is ``fresh``: the caller does the work, and
     completes or fails the claim with it. ``record`` is what is stored. The token tells claims
-    apart; it keeps nobody out who can read the table.
+    apart; it does not protect against readers of the table.
     """
 
     outcome: IdempotencyOutcome

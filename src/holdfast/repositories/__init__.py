@@ -1,4 +1,4 @@
-"""How entities are reached, written once for every engine."""
+"""The repositories, written once for every engine."""
 
 from typing import Protocol as _Protocol
 from typing import TypeVar as _TypeVar

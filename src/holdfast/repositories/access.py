@@ -1,4 +1,4 @@
-"""Who is let in: sessions, and the tokens that prolong them."""
+"""Sessions of users, and the tokens that prolong them."""
 
 from __future__ import annotations
 

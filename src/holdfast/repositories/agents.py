@@ -1,4 +1,4 @@
-"""Agents over time: their careers and how well they work."""
+"""Careers of agents, and how well they work."""
 
 from __future__ import annotations
 

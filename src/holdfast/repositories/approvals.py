@@ -1,4 +1,4 @@
-"""Actions that wait for a person."""
+"""Actions that wait for the decision of a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What agents produce."""
+"""Descriptions of artifacts that agents produce."""
 
 from __future__ import annotations
 

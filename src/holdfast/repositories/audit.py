@@ -1,4 +1,4 @@
-"""What was allowed, denied and why."""
+"""Verdicts on the use of tools."""
 
 from __future__ import annotations
 

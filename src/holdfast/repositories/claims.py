@@ -145,10 +145,10 @@ def _unseen() -> Statement:
 
 
 def _mark() -> Statement:
-    """Works out again what tasks wait for, and wakes who waits for those that are completed."""
+    """Works out again what tasks wait for, and frees those that waited for completed ones."""
     needed, ids = _unmet(tasks), json_texts(parameter(tasks.c.dependencies, "ids"), "ids")
     row = tasks.alias("row")
-    # Not those that somebody is just writing, for whom a claim must not wait.
+    # Not those that another transaction is writing: a claim must not wait for it.
     at_hand = (
         select(row.c.id)
         .where(
@@ -255,7 +255,7 @@ class Claims:
         return await self._session.returning(statement, tuple(arguments), read, give_back)
 
     async def _give_back(self, session: TransactionScope, row: Row) -> None:
-        """Make a task that was handed to nobody claimable again, unless somebody changed it."""
+        """Make a task that reached no caller claimable again, unless it was changed meanwhile."""
         arguments = (self._tenant, row[_ID], row[_ASSIGNED_TO])
         for found in await session.returning(_GIVE_BACK, arguments):
             if _rest(found) != _rest(row):

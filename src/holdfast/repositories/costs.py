@@ -1,4 +1,4 @@
-"""What agents spend."""
+"""Costs of the calls of models, and their totals by project."""
 
 from __future__ import annotations
 

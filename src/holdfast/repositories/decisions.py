@@ -1,4 +1,4 @@
-"""What was decided about finished work."""
+"""Decisions about finished work."""
 
 from __future__ import annotations
 

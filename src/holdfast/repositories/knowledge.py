@@ -1,4 +1,4 @@
-"""What the organisation knows: facts, and the log of every change to them."""
+"""Facts that the organisation knows, and the log of every change to them."""
 
 from __future__ import annotations
 

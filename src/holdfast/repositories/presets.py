@@ -1,4 +1,4 @@
-"""Personality presets that people made."""
+"""Stored personality presets."""
 
 from __future__ import annotations
 

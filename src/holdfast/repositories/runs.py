@@ -74,7 +74,7 @@ class HeartbeatRepository(Protocol):
 
 @runtime_checkable
 class ParkedContextRepository(Protocol):
-    """Executions that wait for an approval, by ``id``."""
+    """States of executions that wait for an approval, by ``id``."""
 
     async def save(self, context: ParkedContext) -> None:
         """Save a context: insert it, or replace the one with its id."""
@@ -102,7 +102,7 @@ class ParkedContextRepository(Protocol):
 
 @runtime_checkable
 class AgentStateRepository(Protocol):
-    """What each agent does right now, by ``agent_id``."""
+    """The current activity of each agent, by ``agent_id``."""
 
     async def save(self, state: AgentRuntimeState) -> None:
         """Save a state: insert it, or replace the one of its agent."""

@@ -1,4 +1,4 @@
-"""Exceptions from the rules, and attempts to get around them."""
+"""Risk overrides, stopped requests and circuit breakers."""
 
 from __future__ import annotations
 

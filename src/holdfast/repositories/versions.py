@@ -1,4 +1,4 @@
-"""Numbered snapshots of anything that is configured."""
+"""Numbered snapshots of configured entities."""
 
 from __future__ import annotations
 

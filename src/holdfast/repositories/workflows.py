@@ -1,4 +1,4 @@
-"""Workflows: their definitions, and what became of each start of one."""
+"""Workflow definitions and their executions."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ class _Executions(Repository, WorkflowExecutionRepository):
 
 
 def _tasks_of(arguments: tuple[Any, ...]) -> list[str]:
-    """What `find_by_task_id` shall find it by, in an order that cannot deadlock.
+    """The tasks by which `find_by_task_id` finds it, in an order that cannot deadlock.
 
     Read from what is stored, which was checked: the entity may have been made without.
     """
