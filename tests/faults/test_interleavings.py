@@ -262,7 +262,7 @@ def _trusting(patched: pytest.MonkeyPatch) -> None:
 
 
 def _unordered(patched: pytest.MonkeyPatch) -> None:
-    """GroupCommit of one statement overtake each other."""
+    """Batches of one statement overtake each other."""
     made = GroupCommit.__init__
 
     def init(self: GroupCommit, *arguments: Any, **options: Any) -> None:

@@ -188,7 +188,7 @@ def _exposition(stats: EngineStats) -> Iterator[str]:
     pool, named = stats.pool, stats.statements
     yield from _metric("commits_total", "counter", "Commits.", stats.commits)
     yield from _metric(
-        "batches_total", "counter", "GroupCommit that were sent.",
+        "batches_total", "counter", "Batches that were sent.",
         *(({"kind": kind}, batch.batches) for kind, batch in batched.items()),
     )  # fmt: skip
     yield from _metric(
@@ -216,11 +216,11 @@ def _exposition(stats: EngineStats) -> Iterator[str]:
     )  # fmt: skip
     yield from _metric("failovers_total", "counter", "New primaries.", len(stats.failovers))
     yield from _metric(
-        "failover_missing_rows_total", "counter", "RecentWrites rows a new primary did not have.",
+        "failover_missing_rows_total", "counter", "Acknowledged rows a new primary did not have.",
         sum(len(failover.missing) for failover in stats.failovers),
     )  # fmt: skip
     yield from _metric(
-        "failover_unchecked_rows_total", "counter", "RecentWrites rows nobody could look up.",
+        "failover_unchecked_rows_total", "counter", "Acknowledged rows nobody could look up.",
         sum(failover.acknowledged - failover.checked for failover in stats.failovers),
     )  # fmt: skip
     yield from _metric(

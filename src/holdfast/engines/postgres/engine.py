@@ -372,7 +372,7 @@ class PostgresEngine(Handing, PostgresUpkeep):
         self._own(audit)
 
     def _forget_position(self) -> None:
-        """Something was written past the runner; replicas must have that as well."""
+        """Something was written past the executor; replicas must have that as well."""
         if self._replicas is not None:
             self._replicas.position.forget()
 

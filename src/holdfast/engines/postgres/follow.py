@@ -70,7 +70,7 @@ class Follower:
         self,
         config: PostgresConfig,
         known: Known,
-        runner: Executor,
+        executor: Executor,
         log: Log,
         tenant: str,
         names: str,
@@ -78,7 +78,7 @@ class Follower:
     ) -> None:
         self._config = config
         self._known = known
-        self._executor = runner
+        self._executor = executor
         self._log = log
         self._tenant = tenant
         self._names = names

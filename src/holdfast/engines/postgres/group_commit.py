@@ -41,7 +41,7 @@ T = TypeVar("T")
 LARGEST_BATCH = 256
 #: A read that may answer more rows than this travels alone.
 SHORT_LIST = 50
-#: GroupCommit in flight at once: of all statements, and of one.
+#: Batches in flight at once: of all statements, and of one.
 LANES = 4
 READ_WIDTH = 2
 #: Errors that one row can cause; all others are no row's fault and fail the whole batch.
@@ -52,10 +52,10 @@ class GroupCommit:
     """Reads and writes outside of transactions, over the pool."""
 
     def __init__(
-        self, config: PostgresConfig, pool: Pool, runner: Executor, acknowledged: RecentWrites
+        self, config: PostgresConfig, pool: Pool, executor: Executor, acknowledged: RecentWrites
     ) -> None:
         self._pool = pool
-        self._executor = runner
+        self._executor = executor
         self._acknowledged = acknowledged
         self._keys: dict[Statement, Callable[[tuple[Any, ...]], Hashable]] = {}
         self._loop = asyncio.get_running_loop()

@@ -33,14 +33,14 @@ class ConnectionSession:
 
     def __init__(
         self,
-        runner: Executor,
+        executor: Executor,
         pool: Pool,
         connection: PooledConnection,
         begin_sql: str,
         pending: Pending | None = None,
     ) -> None:
         self.begin_sql = begin_sql
-        self._executor = runner
+        self._executor = executor
         self._pool = pool
         self._connection = connection
         self._pending = pending

@@ -25,7 +25,7 @@ _NOTHING_OPEN = (PersistenceConnectionError, sqlite3.Error, MemoryError)
 
 
 class _ThreadSession:
-    """What both links do alike; see `holdfast.engines.transactions.LentSession`.
+    """What both sessions do alike; see `holdfast.engines.transactions.LentSession`.
 
     Before each statement it looks whether the file is the one that was opened.
     """

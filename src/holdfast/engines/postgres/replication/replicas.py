@@ -70,7 +70,7 @@ class _Replica:
         self,
         config: PostgresConfig,
         place: str,
-        runner: Executor,
+        executor: Executor,
         home: Callable[[], History | None],
         opened: Opened,
     ) -> None:
@@ -83,7 +83,7 @@ class _Replica:
                 "synchronous_commit": "on", "ssl_mode": config.effective_ssl_mode,
             }
         )  # fmt: skip
-        self._executor = runner
+        self._executor = executor
         self._affinity = home
         self._known = Known(opened=opened)
         self._loop = asyncio.get_running_loop()
@@ -213,18 +213,18 @@ class Replicas:
     def __init__(
         self,
         config: PostgresConfig,
-        runner: Executor,
+        executor: Executor,
         position: Position,
         home: Callable[[], History | None],
         opened: Opened,
     ) -> None:
         self.stats = ReplicaStats()
         self.position = position
-        self._executor = runner
+        self._executor = executor
         self._patience = config.replica_wait_seconds
         self._loop = asyncio.get_running_loop()
         self._replicas = [
-            _Replica(config, place, runner, home, opened) for place in config.replicas
+            _Replica(config, place, executor, home, opened) for place in config.replicas
         ]
         self._owned: set[asyncio.Task[Any]] = set()
         self._keepers = [self._loop.create_task(replica.keep()) for replica in self._replicas]
