@@ -42,7 +42,7 @@ def total(
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch, "money")
+    return Clock(monkeypatch, "costs")
 
 
 @pytest.mark.alone

@@ -388,9 +388,9 @@ async def test_a_transaction_in_which_a_failure_was_swallowed(postgres_url: str)
         with pytest.raises(QueryError, match="nothing was committed"):
             async with backend.transaction() as tx:
                 await tx.tasks.save(task("t"))
-                link: Any = tx._session
+                session: Any = tx._session
                 with contextlib.suppress(asyncpg.PostgresError):
-                    await link._link._connection.raw.execute("SELECT 1/0")
+                    await session._lent._connection.raw.execute("SELECT 1/0")
         assert await backend.tasks.get("t") is None
         async with backend.transaction() as tx:
             await tx.tasks.save(task("t"))
