@@ -106,6 +106,11 @@ def _field(line: str) -> Field:
     return Field(name, annotation, ast.literal_eval(value))
 
 
+def public() -> dict[str, Any]:
+    """What can be imported from `holdfast`, by name."""
+    return {name: getattr(holdfast, name) for name in holdfast.__all__}  # type: ignore[attr-defined]
+
+
 def resolve(annotation: str) -> Any:
     """What the text means; `NameError` if Holdfast does not export a name in it."""
 
@@ -113,7 +118,7 @@ def resolve(annotation: str) -> Any:
 
     holder.__annotations__ = {"x": annotation}
     # With the name of this module: Pydantic keeps `VersionSnapshot[T]` in the one that makes it.
-    names = vars(builtins) | vars(holdfast) | _NAMES | {"__name__": __name__}
+    names = vars(builtins) | public() | _NAMES | {"__name__": __name__}
     return typing.get_type_hints(holder, names)["x"]
 
 

@@ -20,7 +20,7 @@ from holdfast import (
 )
 
 from . import reference
-from .signatures import canonical, differences, fields, members, resolve
+from .signatures import canonical, differences, fields, members, public, resolve
 
 ALL = reference.REPOSITORIES | reference.LATER
 
@@ -77,7 +77,7 @@ def test_constructors() -> None:
 
 
 def test_functions() -> None:
-    agree(differences(reference.FUNCTIONS, vars(holdfast)))
+    agree(differences(reference.FUNCTIONS, public()))
 
 
 @pytest.mark.parametrize("owner", [PersistenceBackend, Transaction])

@@ -299,7 +299,7 @@ async def test_no_connection_is_given_up_when_no_other_is_to_be_had(
     old = lent = set(server.connections)
     async with asyncio.timeout(20):
         while lent & old:
-            held: list[PooledConnection] = []
+            held: list[Any] = []
             # While one is replaced there may be too few, on a busy machine for longer than a wait.
             with contextlib.suppress(PoolTimeoutError):
                 while len(held) < size:
