@@ -19,6 +19,7 @@ from holdfast.extending import (
     Extension,
     Keyed,
     column,
+    extra,
     index,
     new_metadata,
     saved_order,
@@ -188,7 +189,7 @@ async def test_old_rows_go_in_batches_of_one_time(backend: PersistenceBackend) -
 async def test_what_is_saved_again_keeps_its_place(url: str, tmp_path: Path) -> None:
     """In a table of an application's own, whose rows are replaced."""
     table = store_table(
-        "pad_notes", column("id", STRING), column("text", STRING), saved_order(),
+        "pad_notes", column("id", STRING), column("text", STRING), extra(), saved_order(),
         index("ix_pad_notes_text", "text", "saved_order", "id"), key=("id",),
         metadata=new_metadata(),
     )  # fmt: skip

@@ -528,5 +528,5 @@ def _listing(module: str, name: str) -> Any:
     return listing._build((), False, False, False)
 
 
-_LIST = _listing("work", "_LIST_TASKS")
+_LIST = _listing("tasks", "_LIST_TASKS")
 _SETTINGS = _listing("settings", "_ALL")
