@@ -25,7 +25,7 @@ A = Statement("a.save", None, (), settings)
 B = Statement("b.save", None, (), settings)
 
 
-class Drain:
+class Gate:
     """A flush that keeps each batch until it is let go, and remembers all."""
 
     def __init__(self, *, open_: bool = False) -> None:
@@ -53,7 +53,7 @@ class Drain:
             request.succeed(request.arguments[0])
 
 
-def batcher(gate: Drain, **options: Any) -> Batcher:
+def batcher(gate: Gate, **options: Any) -> Batcher:
     settings_: dict[str, Any] = {
         "group": lambda request: request.statement, "lanes": 4, "width": 1, "largest": 100,
         "patience": 30.0, "busy": lambda: "all is busy",
@@ -68,7 +68,7 @@ async def settle() -> None:
 
 
 async def test_who_comes_in_one_round_travels_together() -> None:
-    gate = Drain(open_=True)
+    gate = Gate(open_=True)
     batches = batcher(gate)
     answers = await asyncio.gather(*(batches.submit(A, (n,)) for n in range(10)))
     assert answers == list(range(10))
@@ -77,7 +77,7 @@ async def test_who_comes_in_one_round_travels_together() -> None:
 
 
 async def test_who_comes_alone_waits_for_nobody() -> None:
-    gate = Drain(open_=True)
+    gate = Gate(open_=True)
     batches = batcher(gate)
     for n in range(3):
         assert await batches.submit(A, (n,)) == n
@@ -86,7 +86,7 @@ async def test_who_comes_alone_waits_for_nobody() -> None:
 
 
 async def test_a_batch_is_what_queued_while_the_last_was_in_flight() -> None:
-    gate = Drain()
+    gate = Gate()
     batches = batcher(gate)
     first = batches.submit(A, (0,))
     await settle()
@@ -100,14 +100,14 @@ async def test_a_batch_is_what_queued_while_the_last_was_in_flight() -> None:
 
 
 async def test_no_batch_is_larger_than_allowed() -> None:
-    gate = Drain(open_=True)
+    gate = Gate(open_=True)
     batches = batcher(gate, largest=4)
     await asyncio.gather(*(batches.submit(A, (n,)) for n in range(10)))
     assert gate.sent == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
 async def test_groups_do_not_share_batches() -> None:
-    gate = Drain(open_=True)
+    gate = Gate(open_=True)
     batches = batcher(gate)
     await asyncio.gather(*(batches.submit((A, B)[n % 2], (n,)) for n in range(6)))
     assert sorted(gate.sent) == [[0, 2, 4], [1, 3, 5]]
@@ -115,7 +115,7 @@ async def test_groups_do_not_share_batches() -> None:
 
 async def test_equal_keys_travel_one_after_the_other() -> None:
     """Two saves of one key: never in one batch, and in the order they were made."""
-    gate = Drain(open_=True)
+    gate = Gate(open_=True)
     batches = batcher(gate, distinct=lambda request: request.arguments[0][0])
     keys = ["x", "y", "x", "z", "x", "y"]
     await asyncio.gather(*(batches.submit(A, ((key, n),)) for n, key in enumerate(keys)))
@@ -125,7 +125,7 @@ async def test_equal_keys_travel_one_after_the_other() -> None:
 
 
 async def test_lanes_and_width_bound_what_is_in_flight() -> None:
-    gate = Drain()
+    gate = Gate()
     statements = [Statement(f"{n}.save", None, (), settings) for n in range(5)]
     batches = batcher(gate, lanes=3, width=2, largest=1)
     waiting = [batches.submit(statement, (n,)) for n in range(4) for statement in statements]
@@ -138,7 +138,7 @@ async def test_lanes_and_width_bound_what_is_in_flight() -> None:
 
 
 async def test_a_width_above_one_is_used() -> None:
-    gate = Drain()
+    gate = Gate()
     batches = batcher(gate, lanes=4, width=2, largest=1)
     waiting = [batches.submit(A, (n,)) for n in range(4)]
     await settle()
@@ -149,7 +149,7 @@ async def test_a_width_above_one_is_used() -> None:
 
 
 async def test_who_waits_too_long_is_told_why() -> None:
-    gate = Drain()
+    gate = Gate()
     batches = batcher(gate, patience=0.05)
     first = batches.submit(A, (0,))
     await settle()
@@ -165,7 +165,7 @@ async def test_who_waits_too_long_is_told_why() -> None:
 
 
 async def test_patience_counts_from_each_request() -> None:
-    gate = Drain()
+    gate = Gate()
     batches = batcher(gate, patience=0.2)
     loop = asyncio.get_running_loop()
     first = batches.submit(A, (0,))
@@ -185,7 +185,7 @@ async def test_patience_counts_from_each_request() -> None:
 
 
 async def test_closing_finishes_what_was_accepted() -> None:
-    gate = Drain()
+    gate = Gate()
     batches = batcher(gate)
     sent = batches.submit(A, (0,))
     await settle()
@@ -204,7 +204,7 @@ async def test_closing_finishes_what_was_accepted() -> None:
 
 @pytest.mark.parametrize("error", [QueryError("refused"), ValueError("a bug")])
 async def test_a_flush_that_raises_fails_its_batch_alone(error: Exception) -> None:
-    gate = Drain(open_=True)
+    gate = Gate(open_=True)
     gate.errors.append(error)
     batches = batcher(gate, largest=2)
     results = await asyncio.gather(
@@ -215,7 +215,7 @@ async def test_a_flush_that_raises_fails_its_batch_alone(error: Exception) -> No
 
 async def test_a_flush_that_is_cancelled_leaves_the_outcome_unknown() -> None:
     """When the event loop ends: nobody may hear that nothing was written."""
-    gate = Drain()
+    gate = Gate()
     batches = batcher(gate)
     waiting = batches.submit(A, (0,))
     await settle()
@@ -226,7 +226,7 @@ async def test_a_flush_that_is_cancelled_leaves_the_outcome_unknown() -> None:
 
 
 async def test_who_is_cancelled_before_it_is_sent_is_not_sent() -> None:
-    gate = Drain()
+    gate = Gate()
     batches = batcher(gate)
     first = batches.submit(A, (0,))
     await settle()
@@ -239,7 +239,7 @@ async def test_who_is_cancelled_before_it_is_sent_is_not_sent() -> None:
 
 
 async def test_who_is_cancelled_in_flight_takes_nobody_down() -> None:
-    gate = Drain()
+    gate = Gate()
     batches = batcher(gate)
     callers = [asyncio.ensure_future(_call(batches, n)) for n in range(3)]
     await settle()
@@ -256,7 +256,7 @@ async def _call(batches: Batcher, n: int) -> Any:
 
 
 async def test_only_one_enters_alone() -> None:
-    gate = Drain(open_=True)
+    gate = Gate(open_=True)
     batches = batcher(gate)
     assert batches.enter_alone(A)
     assert not batches.enter_alone(A)
@@ -270,8 +270,28 @@ async def test_only_one_enters_alone() -> None:
     batches.leave(A)
 
 
+async def test_what_enters_alone_can_count_as_a_lane() -> None:
+    gate = Gate(open_=True)
+    batches = batcher(gate, lanes=1, lanes_alone=True)
+    assert batches.enter_alone(A)
+    assert not batches.enter_alone(B)
+    queued = batches.submit(B, (1,))
+    await settle()
+    assert gate.sent == []  # the only lane is taken
+    batches.leave(A)
+    assert await queued == 1
+    gate.opened.clear()
+    sent = batches.submit(A, (2,))
+    await settle()
+    assert not batches.enter_alone(B)
+    gate.opened.set()
+    assert await sent == 2
+    assert batches.enter_alone(B)
+    batches.leave(B)
+
+
 async def test_nobody_enters_alone_where_company_was_usual() -> None:
-    gate = Drain(open_=True)
+    gate = Gate(open_=True)
     batches = batcher(gate)
     await asyncio.gather(batches.submit(A, (1,)), batches.submit(A, (2,)))
     assert not batches.enter_alone(A)
@@ -281,7 +301,7 @@ async def test_nobody_enters_alone_where_company_was_usual() -> None:
 
 
 async def test_another_event_loop_is_refused() -> None:
-    batches = batcher(Drain(open_=True))
+    batches = batcher(Gate(open_=True))
 
     def elsewhere() -> None:
         async def submit() -> None:

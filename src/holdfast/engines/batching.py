@@ -87,7 +87,8 @@ class Batcher:
     requests of one group share a batch, at most ``largest``; ``lanes`` batches are in flight at
     the most, ``width`` of one group. ``distinct`` keeps requests of equal value out of one batch
     (and a ``width`` of 1 keeps them in order). A request that waits longer than ``patience``
-    seconds to be sent fails with `PoolTimeoutError`; ``busy`` says why.
+    seconds to be sent fails with `PoolTimeoutError`; ``busy`` says why. What enters alone counts
+    as a lane if ``lanes_alone``.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Batcher:
         patience: float,
         busy: Callable[[], str],
         distinct: Callable[[Request], Hashable] | None = None,
+        lanes_alone: bool = False,
     ) -> None:
         self.stats = BatchStats()
         self._flush = flush
@@ -111,6 +113,7 @@ class Batcher:
         self._patience = patience
         self._busy = busy
         self._distinct = distinct
+        self._lanes_alone = lanes_alone
         self._groups: dict[Hashable, _Group] = {}
         self._ready: deque[_Group] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -165,6 +168,10 @@ class Batcher:
         group = self._groups.get(key) or self._new_group(key)
         if group.queue or group.in_flight or group.latest > 1:
             return False
+        if self._lanes_alone:
+            if self._running >= self._lanes:
+                return False
+            self._running += 1
         group.in_flight += 1
         self.stats.count(1)
         return True
@@ -173,9 +180,10 @@ class Batcher:
         """The end of what `enter_alone` began."""
         group = self._groups[key]
         group.in_flight -= 1
+        self._running -= self._lanes_alone
         if group.queue and group not in self._ready:
             self._ready.append(group)
-            self._start_lane()
+        self._start_lane()
 
     async def close(self) -> None:
         """Refuse what comes, finish what was accepted."""

@@ -64,7 +64,7 @@ class Writer:
             # is kept.
             try:
                 compiled = self._compile(call.statement)
-                if call.kind is Kind.WRITE and compiled.sql.startswith("INSERT"):
+                if call.kind is Kind.WRITE and len(calls) > 1 and compiled.sql.startswith("INSERT"):
                     _insert(connection, compiled.sql, compiled.bind, calls, outcomes)
                 elif call.read is None:
                     value = run(connection, compiled, call.kind, call.arguments)
