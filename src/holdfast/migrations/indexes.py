@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from alembic import op
@@ -58,14 +58,17 @@ def replace_indexes_online(indexes: Mapping[str, tuple[str, Sequence[str]]]) -> 
             _replace(name, table, columns)
     else:
         connection = op.get_bind()
-        filled = {table for table, _ in indexes.values() if _has_rows(connection, table)}
-        for name, (table, columns) in indexes.items():
-            if table not in filled and not _stands(connection, name, table, columns):
+        tables = {table for table, _ in indexes.values()}
+        filled = {table for table in tables if _has_rows(connection, table)}
+        standing = _indexes(connection, tables)  # an earlier run may have come so far
+        missing = {n: index for n, index in indexes.items() if standing.get(n) != [*index[1]]}
+        for name, (table, columns) in missing.items():
+            if table not in filled:
                 _replace(name, table, columns)
         if filled:
             with _outside(connection):
-                for name, (table, columns) in indexes.items():
-                    if table in filled and not _stands(connection, name, table, columns):
+                for name, (table, columns) in missing.items():
+                    if table in filled:
                         if connection.scalar(_INVALID, {"name": _next(name)}):
                             op.drop_index(_next(name), table, postgresql_concurrently=True)
                         _replace_online(name, table, columns)
@@ -90,12 +93,10 @@ def _has_rows(connection: Connection, table: str) -> bool:
     return bool(connection.scalar(text(f"SELECT EXISTS (SELECT FROM {table})")))  # noqa: S608
 
 
-def _stands(connection: Connection, name: str, table: str, columns: Sequence[str]) -> bool:
-    """Whether an earlier run came so far."""
-    found = {
-        index["name"]: index["column_names"] for index in inspect(connection).get_indexes(table)
-    }
-    return found.get(name) == list(columns)
+def _indexes(connection: Connection, tables: Iterable[str]) -> dict[str | None, list[str | None]]:
+    """Return the columns of all indexes of some tables, by the index's name."""
+    found = inspect(connection).get_multi_indexes(filter_names=sorted(tables))
+    return {index["name"]: index["column_names"] for each in found.values() for index in each}
 
 
 def _build(name: str, table: str, columns: Sequence[str], unique: bool, condition: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -20,7 +20,6 @@ from holdfast.engines.drain import Drain
 from holdfast.engines.handover import Handing, Taking
 from holdfast.engines.protocol import EXCLUSIVE_SECONDS, EngineStats, PoolStats, RetryStats
 from holdfast.engines.retry import in_transaction, repeat
-from holdfast.engines.sqlite.admin.inspection import bytes_of_tables
 from holdfast.engines.sqlite.admin.upkeep import SQLiteUpkeep
 from holdfast.engines.sqlite.checkpoint import RETRY_SECONDS
 from holdfast.engines.sqlite.errors import cannot_open, translate
@@ -91,7 +90,7 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
         self._turn = asyncio.Lock()
         self._checkpoint_alarm: asyncio.TimerHandle | None = None
         self._writes = Batcher(
-            self._flush_writes, group=_one_group, lanes=1, width=1, largest=LARGEST_BATCH,
+            self._flush_writes, group=lambda _: "writes", lanes=1, width=1, largest=LARGEST_BATCH,
             patience=self._patience, busy=self._why_busy,
         )  # fmt: skip
         readers = self._config.readers
@@ -299,16 +298,6 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
         except (sqlite3.Error, SQLAlchemyError) as error:
             raise translate(getattr(error, "orig", None) or error, None) from error
 
-    async def describe(self) -> Mapping[str, str]:
-        return {
-            "engine": "sqlite",
-            "version": sqlite3.sqlite_version,
-            "database": ":memory:" if self._database.in_memory else str(self._database.path),
-        }
-
-    async def table_bytes(self) -> Mapping[str, int | None]:
-        return await self._writer_thread.run(bytes_of_tables)
-
     def stats(self) -> EngineStats:
         size = len(self._threads)
         idle = self._threads.unused + (not self._turn.locked())
@@ -402,10 +391,6 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
         if self._turn.locked():
             return "a transaction or a batch of writes has the writer"
         return "every reader is busy"
-
-
-def _one_group(_: Request) -> str:
-    return "writes"
 
 
 def _is_get(request: Request) -> bool:

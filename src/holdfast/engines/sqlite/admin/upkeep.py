@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from holdfast.engines.sqlite.admin import copying
-from holdfast.engines.sqlite.admin.inspection import inspect, only_text
+from holdfast.engines.sqlite.admin.inspection import bytes_of_tables, inspect, only_text
 from holdfast.engines.sqlite.errors import translate
 from holdfast.engines.sqlite.files import Database
 from holdfast.engines.sqlite.thread import ConnectionThread
@@ -25,6 +25,16 @@ class SQLiteUpkeep:
 
     _database: Database
     _writer_thread: ConnectionThread
+
+    async def describe(self) -> Mapping[str, str]:
+        return {
+            "engine": "sqlite",
+            "version": sqlite3.sqlite_version,
+            "database": ":memory:" if self._database.in_memory else str(self._database.path),
+        }
+
+    async def table_bytes(self) -> Mapping[str, int | None]:
+        return await self._writer_thread.run(bytes_of_tables)
 
     async def look_up(self, table: str, column: str) -> str | None:
         try:
