@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from datetime import datetime
+from itertools import count
 from operator import itemgetter
 from typing import Any
 
@@ -69,7 +70,7 @@ class CompiledStatement:
 
 
 class Compiler:
-    """Compiles each statement once.
+    """Compiles each statement once; engines that speak alike share one.
 
     ``bind`` makes of a tenant SQL that names him to the database, answers a text and lasts as long
     as the transaction. With it every statement names its tenant itself, before it looks at a row.
@@ -82,6 +83,7 @@ class Compiler:
     ) -> None:
         self._dialect = dialect
         self._bind = bind
+        self._numbers = count()
         self._compiled: dict[Statement, CompiledStatement] = {}
         self._many: dict[Statement, str] = {}
         self._readable: dict[Statement, Statement] = {}
@@ -90,7 +92,7 @@ class Compiler:
         compiled = self._compiled.get(statement)
         if compiled is None:
             compiled = self._compiled[statement] = CompiledStatement(
-                len(self._compiled),
+                next(self._numbers),
                 statement,
                 self._compile(self._naming(statement), statement.parameters),
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from asyncpg.exceptions import InvalidCachedStatementError
@@ -39,6 +40,20 @@ GRACE = 0.1
 _READS = frozenset({Kind.GET, Kind.FETCH})
 
 
+@lru_cache(maxsize=64)
+def _compiler(schema: str | None, naming: bool) -> Compiler:
+    """What compiles for every engine of the process that has its tables in this schema."""
+
+    def schema_of(item: Any) -> str | None:
+        # Not of an alias, such as the row that an upsert calls excluded.
+        return schema if isinstance(item, Table) else item.schema
+
+    spoken: Any = dialect.dialect()  # type: ignore[no-untyped-call]
+    spoken.default_schema_name = schema
+    spoken.identifier_preparer.schema_for_object = schema_of
+    return Compiler(spoken, name_tenant if naming else None)
+
+
 class Executor:
     """Runs statements and commands on connections that the caller holds."""
 
@@ -46,7 +61,7 @@ class Executor:
         #: Whether statements name their tenant to the server, for its policies.
         self.naming = False
         self._schema: str | None = None
-        self.compile = self._compiler()
+        self.compile = _compiler(self._schema, self.naming)
         self.commits = 0
         self.retries = RetryStats()
         seconds = config.statement_timeout_ms / 1000
@@ -56,23 +71,13 @@ class Executor:
     def qualify(self, schema: str) -> None:
         """Name this schema in every statement."""
         self._schema = schema
-        self.compile = self._compiler()
+        self.compile = _compiler(self._schema, self.naming)
 
     def name_tenants(self, naming: bool) -> None:
         """Compile anew if this changes; no connection may go on with what it has prepared."""
         if naming != self.naming:
             self.naming = naming
-            self.compile = self._compiler()
-
-    def _compiler(self) -> Compiler:
-        def schema_of(item: Any) -> str | None:
-            # Not of an alias, such as the row that an upsert calls excluded.
-            return self._schema if isinstance(item, Table) else item.schema
-
-        spoken: Any = dialect.dialect()  # type: ignore[no-untyped-call]
-        spoken.default_schema_name = self._schema
-        spoken.identifier_preparer.schema_for_object = schema_of
-        return Compiler(spoken, name_tenant if self.naming else None)
+            self.compile = _compiler(self._schema, self.naming)
 
     async def run(
         self,

@@ -41,6 +41,9 @@ __all__ = ["SQLiteEngine"]
 
 T = TypeVar("T")
 
+#: What compiles for every engine of the process.
+_COMPILER = Compiler(sqlite.dialect(paramstyle="qmark"))
+
 #: Of a request whose caller waits for its batch.
 _NO_FUTURE: Any = None
 
@@ -56,7 +59,7 @@ class SQLiteEngine(Handing, SQLiteUpkeep):
     def __init__(self, config: SQLiteConfig) -> None:
         self._config = config
         self._database = Database(config)
-        self._compile = Compiler(sqlite.dialect(paramstyle="qmark"))
+        self._compile = _COMPILER
         self._patience = config.pool_timeout_seconds
 
     async def connect(self) -> None:
