@@ -25,6 +25,20 @@ async def test_sums_are_a_tenants(backend: PersistenceBackend) -> None:
 
 
 @pytest.mark.alone
+async def test_a_backend_says_what_it_is(backend: PersistenceBackend, url: str) -> None:
+    text = repr(backend)
+    assert text.startswith(f"<{type(backend).__name__} {backend.backend_name} ")
+    assert text.endswith("tenant 'default', connected>")
+    assert url.rpartition("/")[2] in text
+    view = repr(backend.for_tenant("a\x1b[31m'cme"))
+    assert view.endswith("""tenant "a\\x1b[31m'cme", connected>""")
+    secret = create_backend("postgresql://app:canary@db.example/org")
+    assert repr(secret) == (
+        "<PostgresPersistenceBackend postgres db.example:5432/org, tenant 'default', not connected>"
+    )
+
+
+@pytest.mark.alone
 async def test_claims_are_a_tenants(backend: PersistenceBackend) -> None:
     keys, others = backend.idempotency_keys, backend.for_tenant("other").idempotency_keys
     claim = await keys.claim("s", "k", 60)

@@ -35,6 +35,7 @@ from holdfast.errors import (
 from holdfast.extending.extension import Extension
 from holdfast.migrations import HOLDFAST, Chain
 from holdfast.operations import Operations
+from holdfast.printable import printable
 from holdfast.storage.binding import Models
 from holdfast.storage.reading import Report
 from holdfast.storage.repository import Repository
@@ -94,6 +95,13 @@ class Backend(PersistenceBackend):
         self._tenant = validation.not_blank(tenant, "tenant")
         self._made: dict[type[Any], Any] = {}
         self._made_on = self._entered = 0
+
+    def __repr__(self) -> str:
+        """Name the engine and the place, without a secret, the tenant and the state."""
+        engine, state = self._core.engine, "connected" if self.is_connected else "not connected"
+        place = getattr(engine, "pool_name", engine.name)
+        text = f"<{type(self).__name__} {engine.name} {place}, tenant {self._tenant!r}, {state}>"
+        return printable(text)
 
     async def connect(self) -> None:
         core = self._core
