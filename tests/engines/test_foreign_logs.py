@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from holdfast import DatabaseCorruptError
+from holdfast.engines.sqlite.log import Log
 
 from ..forked import Child
 from .test_files import at, beside, path
@@ -261,3 +262,22 @@ async def test_a_restored_file_that_is_put_in_place_in_good_order(path: Path) ->
     shutil.copyfile(f"{path}.backup", new)
     new.rename(path)
     assert await keys(path) == 20
+
+
+@pytest.mark.parametrize("left", [0, 1, 31, 32])
+async def test_a_log_that_is_emptied_while_it_is_looked_at(
+    path: Path, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process moves it into the database between two looks at it."""
+    await crash(path)
+    log = Log(path)
+    found = log.head()
+    pages = 10
+
+    def cut() -> int:
+        os.truncate(log.path, left)
+        return pages
+
+    monkeypatch.setattr(log, "head", lambda: found)
+    assert log.stranger(None, cut) is None
+    assert log.stranger(None, lambda: pages) is None

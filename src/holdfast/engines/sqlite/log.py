@@ -66,8 +66,8 @@ class Log:
         many pages of the log count for SQLite.
         """
         head = self.head()
-        if self.size <= HEAD.size:
-            return None  # there is nothing in it
+        if len(head) < HEAD.size or self.size <= HEAD.size:
+            return None  # there is nothing in it, or was not a moment ago
         try:
             there = self._database.stat()
         except OSError:
@@ -118,7 +118,10 @@ class Log:
     def _headers(self, pages: int) -> Iterator[Header]:
         """Of each first page among so many pages of the log, in order."""
         with suppress(OSError), os.fdopen(open_plain(self.path, os.O_RDONLY), "rb") as log:
-            size = FRAME_BYTES + HEAD.unpack(log.read(HEAD.size))[2]
+            head = log.read(HEAD.size)
+            if len(head) < HEAD.size:  # another process has emptied it meanwhile
+                return
+            size = FRAME_BYTES + HEAD.unpack(head)[2]
             for number in range(pages):
                 at = HEAD.size + number * size
                 frame = os.pread(log.fileno(), FRAME_BYTES + Header.SIZE, at)
