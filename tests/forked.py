@@ -20,16 +20,22 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
-__all__ = ["Child", "forks", "run"]
+__all__ = ["PRELOADED", "Child", "forks", "run"]
 
 _ROOT = Path(__file__).parents[1]
+
+#: What the processes have imported, since importing the package alone loads nothing. The tests'
+#: modules import pytest. Not the command line, which looks at its terminal early.
+PRELOADED = [
+    "holdfast.backend", "holdfast.memory", "holdfast.demo", "holdfast.engines.postgres.engine",
+    "alembic.command", "pytest", "rich.table", "typer",
+]  # fmt: skip
 
 
 def forks() -> Any:
     """The context of `multiprocessing` in which processes start fast."""
     context = multiprocessing.get_context("forkserver")
-    # The tests' modules import pytest. Not the command line, which looks at its terminal early.
-    context.set_forkserver_preload(["holdfast", "asyncpg", "pytest", "rich.table", "typer"])
+    context.set_forkserver_preload(PRELOADED)
     return context
 
 

@@ -16,7 +16,7 @@ from ..faults.scorecard import sized
 from ..forked import Child
 from .conftest import put
 
-COUNT, PROCESSES, KEYS, CUTS = sized(20_000, 100_000), 8, 50, 3
+COUNT, PROCESSES, KEYS, CUTS = sized(12_000, 100_000), 8, 50, 3
 
 # Several callers at once, so that batches, of many keys, meet those of other processes. Prints
 # what became of each key, by kind: an upsert does not say whether it inserted.

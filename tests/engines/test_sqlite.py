@@ -32,6 +32,7 @@ from holdfast.storage.session import CHUNK
 from holdfast.testing.suite.base import apart
 
 from ..conformance.test_work import task
+from ..forked import PRELOADED
 
 
 @asynccontextmanager
@@ -349,7 +350,7 @@ async def test_two_processes_share_a_file(tmp_path: Path) -> None:
     path = tmp_path / "org.db"
     async with opened(path) as backend:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["holdfast"])
+        context.set_forkserver_preload(PRELOADED)
         process = context.Process(target=_save_many, args=(str(path), "theirs"))
         process.start()
         n = 0

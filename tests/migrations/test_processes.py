@@ -9,6 +9,8 @@ from multiprocessing.synchronize import Barrier
 
 from holdfast import create_backend, migrations
 
+from ..forked import PRELOADED
+
 PROCESSES = 8
 
 
@@ -46,7 +48,7 @@ def _start(url: str, name: str, barrier: Barrier, results: multiprocessing.Queue
 
 async def test_one_of_many_migrates(empty_url: str) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["holdfast", "asyncpg", __name__])
+    context.set_forkserver_preload([*PRELOADED, __name__])
     barrier, results = context.Barrier(PROCESSES), context.Queue()
     processes = [
         context.Process(target=_start, args=(empty_url, str(n), barrier, results))

@@ -13,7 +13,7 @@ from ..forked import Child
 
 PROCESSES = 8
 CLAIMERS = 8
-TASKS = sized(3_000, 10_000)
+TASKS = sized(2_000, 10_000)
 
 _WORKER = """
 import asyncio, json, sys
