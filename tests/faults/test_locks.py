@@ -301,7 +301,7 @@ async def test_row_29_nobody_else_opens_the_file(
     suite, summary = await _closes_of_the_suite(
         shims,
         tmp_path / "suite",
-        *(which if FULL else ["conformance/test_workflows.py"]),
+        *(which if FULL else ["engines/test_mark.py"]),
     )
     foreign, careless, in_suite = (
         [close for close in each if close != "sqlite"] for each in (closes, control, suite)
