@@ -28,7 +28,7 @@ help: ## this text
 demo: $(VENV)/.installed ## let a small organisation work on org.db, and kill one of its processes (URL=... elsewhere)
 	$(BIN)/python -m holdfast.cli demo $(if $(URL),--url '$(URL)')
 
-test: $(VENV)/.developed ## the tests, on SQLite and on a real PostgreSQL (eight minutes)
+test: $(VENV)/.developed ## the tests, on SQLite and on a real PostgreSQL (six minutes)
 	$(TEST) -m 'not needs'
 
 matrix: $(VENV)/.developed ## what needs a program of the system, and the conformance tests again: through PgBouncer, and as a role confined to a tenant
