@@ -20,10 +20,10 @@ class Drain:
     A transaction is one call, from its begin to its end, whatever is done inside.
     """
 
-    __slots__ = ("_empty", "_inside", "_shut", "cut")
+    __slots__ = ("_empty", "_shut", "cut", "inside")
 
     def __init__(self) -> None:
-        self._inside = 0
+        self.inside = 0
         self._shut = False
         self._empty = asyncio.Event()
         #: Set when what is left is being ended: from here on nothing more may begin.
@@ -32,7 +32,7 @@ class Drain:
     def __enter__(self) -> None:
         if self._shut:
             raise PersistenceConnectionError("the backend is disconnecting", is_retryable=False)
-        self._inside += 1
+        self.inside += 1
 
     def __exit__(
         self,
@@ -40,8 +40,8 @@ class Drain:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._inside -= 1
-        if self._shut and not self._inside:
+        self.inside -= 1
+        if self._shut and not self.inside:
             self._empty.set()
 
     def shut(self) -> None:
@@ -60,7 +60,7 @@ class Drain:
         any more, but for ``end``: nothing stays open behind him.
         """
         self._shut = True
-        if not self._inside:
+        if not self.inside:
             self._empty.set()
         closing = asyncio.get_running_loop().create_task(self._close(seconds, finish, end))
         try:
@@ -81,7 +81,7 @@ class Drain:
         cut = loop.create_task(self.cut.wait())
         await asyncio.wait([finishing, cut], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if not finishing.done():
-            logger.warning("disconnecting ends %d calls that are under way", self._inside)
+            logger.warning("disconnecting ends %d calls that are under way", self.inside)
         self.cut.set()
         await cut
         finishing.cancel()
