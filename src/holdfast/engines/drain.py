@@ -15,7 +15,7 @@ logger = logging.getLogger("holdfast")
 
 
 class Drain:
-    """Counts the calls inside (``with gate:``); once `see_out` has begun, it lets nobody in.
+    """Counts the calls inside (``with drain:``); once `see_out` has begun, it lets none in.
 
     A transaction is one call, from its begin to its end, whatever is done inside.
     """
